@@ -1,0 +1,18 @@
+//! runtrail turns every run of an AI-workflow server into an OpenTelemetry
+//! trace, Prometheus metrics and a run summary.
+//!
+//! The folders, in the order in which the data goes:
+//!
+//! - [`wire`]: bytes become events
+//! - [`run`]: events become runs and nodes
+//! - [`trace`]: finished nodes become OTLP spans, and batches of them
+//! - [`metrics`]: what happened becomes series
+//!
+//! Everything up to and including the batches is pure: bytes and times come in,
+//! values come out, and the same input gives the same output for ever.
+
+pub mod limits;
+pub mod metrics;
+pub mod run;
+pub mod trace;
+pub mod wire;

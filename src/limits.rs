@@ -1,0 +1,106 @@
+//! Every bound in the program, in one place. Units stand last in the name.
+//!
+//! A bound that a person may change is a field of [`Limits`], with its default
+//! in [`Limits::default`]; the others are constants. What happens at a bound
+//! is said beside it: nothing in the program grows without one.
+
+use std::time::Duration;
+
+/// Bounds that belong to a protocol or to the program's shape.
+///
+/// A longer name is cut and gets a hash of the whole, so that two long names
+/// that begin alike stay two names.
+pub const NAME_BYTES_MAX: usize = 200;
+
+/// A longer error message or other text that always leaves is cut here.
+pub const MESSAGE_BYTES_MAX: usize = 2_048;
+
+/// Events that one span carries; the rest is in `dropped_events_count`.
+pub const SPAN_EVENTS_MAX: usize = 128;
+
+/// Sub-runs deeper than this are folded into the deepest one kept.
+pub const SCOPE_DEPTH_MAX: usize = 64;
+
+/// Facts that one node or note carries; more are left out.
+pub const FACTS_MAX: usize = 32;
+
+/// Values of one fact that is a list (tools of a turn, fields of a validation failure).
+pub const FACT_VALUES_MAX: usize = 32;
+
+/// Room that redaction needs beyond the content limit, so that a secret which
+/// straddles the cut is seen whole.
+pub const REDACTION_MARGIN_BYTES: usize = 4_096;
+
+/// Bounds with a default that configuration may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// One line of a feed. A longer one is dropped, to its end, and counted.
+    pub line_bytes_max: usize,
+    /// One frame of a feed, all its data lines together. As above.
+    pub frame_bytes_max: usize,
+    /// Runs open at once. Beyond it the longest silent one is closed.
+    pub open_runs_max: usize,
+    /// What all open runs together may hold. Beyond it chunk texts go first,
+    /// then chunk events are thinned, then the longest silent run is closed.
+    pub open_runs_bytes_max: usize,
+    /// Nodes open at once in one run. Beyond it the oldest is closed as incomplete.
+    pub open_nodes_max: usize,
+    /// Finished nodes that an open run remembers, so that a repair does not
+    /// send one twice. Beyond it the run is not repaired any more.
+    pub published_nodes_max: usize,
+    /// Ended runs that are remembered, so that a late event does not open them again.
+    pub sealed_runs_max: usize,
+    /// Chunk and reasoning events that one span carries.
+    pub chunk_events_max: usize,
+    /// One piece of content (a text, an input, an output) on a span.
+    pub content_bytes_max: usize,
+    /// Models, tasks and errors that one run's summary tells apart; the rest is `__other__`.
+    pub summary_names_max: usize,
+    /// Live events that a run under repair keeps until the log reaches them.
+    pub held_events_bytes_max: usize,
+    /// One OTLP request body before compression.
+    pub batch_bytes_max: usize,
+    /// The age at which a batch that is not full is closed.
+    pub batch_age_max: Duration,
+    /// A run open for longer than this, by event time, sends a marker span.
+    pub progress_after: Duration,
+    /// A run without an event for longer than this is asked about, then abandoned.
+    pub run_idle_max: Duration,
+    /// The same for a run that waits for a person or a batch.
+    pub run_wait_max: Duration,
+    /// How long a held run waits for its repair.
+    pub repair_wait_max: Duration,
+    /// Series of all metrics together; further label sets become `__other__`.
+    pub metric_series_max: usize,
+    /// Values that one label takes; further ones become `__other__`.
+    pub label_values_max: usize,
+    /// A series idle for longer than this, with no open run, is removed.
+    pub series_idle_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 8 << 20,
+            frame_bytes_max: 8 << 20,
+            open_runs_max: 10_000,
+            open_runs_bytes_max: 64 << 20,
+            open_nodes_max: 4_096,
+            published_nodes_max: 65_536,
+            sealed_runs_max: 65_536,
+            chunk_events_max: 64,
+            content_bytes_max: 16 << 10,
+            summary_names_max: 1_000,
+            held_events_bytes_max: 256 << 10,
+            batch_bytes_max: 3 << 20,
+            batch_age_max: Duration::from_secs(1),
+            progress_after: Duration::from_secs(10),
+            run_idle_max: Duration::from_secs(3_600),
+            run_wait_max: Duration::from_secs(14 * 86_400),
+            repair_wait_max: Duration::from_secs(300),
+            metric_series_max: 20_000,
+            label_values_max: 200,
+            series_idle_max: Duration::from_secs(7 * 86_400),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! runtrail, the program.
+
+fn main() {}

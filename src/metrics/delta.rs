@@ -1,0 +1,147 @@
+//! What the core says to the metrics: plain facts, in the order in which they
+//! became true. Nothing here knows of a registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::run::finished::{RunMeta, Verified};
+use crate::wire::event::{NodeOutcome, RunOutcome};
+use crate::wire::rejection::Rejection;
+
+/// The place of an open run in the table; used again after the run's end.
+pub type RunSlot = u32;
+
+/// Everything that changed since it was drained last.
+#[derive(Debug, Default)]
+pub struct Deltas {
+    /// Events by type: the index is that of the dialect's table of names.
+    pub events_by_type: Vec<u64>,
+    /// What was rejected, by reason: the index is that of [`Rejection::ALL`].
+    pub rejected: [u64; Rejection::ALL.len()],
+    /// Chunk and reasoning events left out by thinning.
+    pub chunk_events_thinned: u64,
+    /// The rest, in order.
+    pub in_order: Vec<Delta>,
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delta {
+    /// A run was seen for the first time; the slot stands for it until its end.
+    RunStarted {
+        /// Its place.
+        run: RunSlot,
+        /// Who it is.
+        meta: Arc<RunMeta>,
+    },
+    /// A run started or stopped to wait.
+    RunWaiting {
+        /// Its place.
+        run: RunSlot,
+        /// Whether it waits.
+        waiting: bool,
+    },
+    /// An end of a task, sub-runs included.
+    TaskFinished {
+        /// Its run's place.
+        run: RunSlot,
+        /// Its name.
+        task: Arc<str>,
+        /// How it ended.
+        outcome: NodeOutcome,
+        /// How long it took.
+        duration: Duration,
+        /// How many attempts it made.
+        attempts: u64,
+        /// How many answers did not fit.
+        validation_failures: u64,
+        /// Whether a stronger agent took over before it.
+        escalated: bool,
+        /// Whether a cache gave the result.
+        cached: bool,
+        /// What it used.
+        tokens: Option<TokenDelta>,
+        /// From the start to the first chunk, unless a cache gave the result.
+        time_to_first_chunk: Option<Duration>,
+    },
+    /// A tool call ended.
+    ToolFinished {
+        /// Its run's place.
+        run: RunSlot,
+        /// The server that offers the tool.
+        server: Arc<str>,
+        /// The tool.
+        tool: Arc<str>,
+        /// How it ended.
+        outcome: NodeOutcome,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// A wait ended.
+    WaitFinished {
+        /// Its run's place.
+        run: RunSlot,
+        /// What kind of wait: person, approval, breakpoint or batch.
+        kind: Arc<str>,
+        /// How long it took.
+        duration: Duration,
+    },
+    /// A run ended; its place is free.
+    RunFinished {
+        /// Its place.
+        run: RunSlot,
+        /// How.
+        outcome: RunOutcome,
+        /// Why it failed.
+        error_type: Option<Arc<str>>,
+        /// How long it took.
+        duration: Duration,
+        /// Tasks that passed, by the summary.
+        tasks_passed: u64,
+        /// Tasks that did not.
+        tasks_failed: u64,
+        /// Whether the sums agree.
+        verified: Verified,
+    },
+    /// A run was repaired from the server's log, or could not be.
+    RunRepaired {
+        /// How that went: `repaired`, `unavailable`, `gave_up`.
+        result: &'static str,
+    },
+    /// The feed lost something.
+    Gap {
+        /// Why: `lagged`, `disconnect`, `joined_late`, `totals`.
+        cause: &'static str,
+    },
+    /// How old the newest event of a frame was at its arrival.
+    FeedDelay(Duration),
+}
+
+/// What a task used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenDelta {
+    /// Who served the model.
+    pub provider: Arc<str>,
+    /// The model.
+    pub model: Arc<str>,
+    /// Tokens in.
+    pub input: u64,
+    /// Tokens out.
+    pub output: u64,
+    /// Of the input, read from a cache.
+    pub cache_read: u64,
+    /// Of the input, written to a cache.
+    pub cache_write: u64,
+    /// Of the output, reasoning.
+    pub reasoning: u64,
+}
+
+impl Deltas {
+    /// Forgets everything, and keeps the room.
+    pub fn clear(&mut self) {
+        self.events_by_type.fill(0);
+        self.rejected.fill(0);
+        self.chunk_events_thinned = 0;
+        self.in_order.clear();
+    }
+}

@@ -1,0 +1,234 @@
+//! What leaves the fold: nodes and runs that are finished, as the domain sees
+//! them. `trace` makes spans of them, `metrics` counts them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::identity::Identity;
+use super::pieces::Pieces;
+use super::summary::RunSummary;
+use crate::wire::event::{
+    Content, Fact, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
+};
+use crate::wire::time::Time;
+
+/// Who a run is. The same for all its spans and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunMeta {
+    /// The trace id.
+    pub trace_id: [u8; 16],
+    /// The kind of server, such as `akribes`.
+    pub system: &'static str,
+    /// The project, where the system has such a thing.
+    pub project: Option<i64>,
+    /// The workflow's name.
+    pub workflow: Arc<str>,
+    /// The run's id as the server writes it.
+    pub run_id: Arc<str>,
+}
+
+/// What is not quite as the feed said, or was not said at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// The start was not seen: it is inferred.
+    pub start_inferred: bool,
+    /// The end was not seen: it is inferred.
+    pub end_inferred: bool,
+    /// A time was moved so that the end is not before the start.
+    pub time_adjusted: bool,
+    /// It was still open when what encloses it ended.
+    pub incomplete: bool,
+}
+
+/// A link to another span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// To another node of this run, for this reason.
+    Node(Identity, LinkReason),
+    /// To the root of another run.
+    Run([u8; 16], LinkReason),
+}
+
+/// Why there is a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkReason {
+    /// The attempt that this one replaces.
+    EscalatedFrom,
+    /// A run that this one started.
+    ChildRun,
+    /// The run that started this one.
+    ParentRun,
+}
+
+impl LinkReason {
+    /// The value of `runtrail.link.reason`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EscalatedFrom => "escalated_from",
+            Self::ChildRun => "child_run",
+            Self::ParentRun => "parent_run",
+        }
+    }
+}
+
+/// Something said of a node at some time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoteRecord {
+    /// When.
+    pub at: Time,
+    /// What kind of thing.
+    pub kind: NoteKind,
+    /// What is known.
+    pub facts: Vec<Fact<'static>>,
+}
+
+/// Notes of one node, bounded, with the count of those that found no room.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Notes {
+    /// Those that were kept, in order.
+    pub kept: Vec<NoteRecord>,
+    /// How many were not.
+    pub dropped: u32,
+}
+
+/// The streams of one node.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Streams {
+    /// Pieces of answer and reasoning, thinned.
+    pub pieces: Pieces,
+    /// What a program wrote: pieces and bytes.
+    pub stdout: Tally,
+    /// What a program complained about.
+    pub stderr: Tally,
+    /// The agent that speaks, where it is known.
+    pub agent: Option<Arc<str>>,
+    /// The id that the chunks carry.
+    pub key: Option<Arc<str>>,
+    /// The answer, assembled, with content capture.
+    pub answer: Option<Assembled>,
+    /// The reasoning, assembled, with content capture.
+    pub reasoning: Option<Assembled>,
+    /// The program's output, assembled, with content capture.
+    pub output: Option<Assembled>,
+}
+
+/// A count and a size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// How large, together.
+    pub bytes: u64,
+}
+
+/// A text put together from pieces, up to a bound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assembled {
+    /// The text, or its beginning.
+    pub text: String,
+    /// Whether there was more.
+    pub truncated: bool,
+}
+
+/// A node that is finished.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FinishedNode {
+    /// Who it is, for ever.
+    pub identity: Identity,
+    /// What it hangs under.
+    pub parent: Identity,
+    /// Its kind.
+    pub kind: NodeKind,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The id that the server gave it (call id, token).
+    pub key: Option<Arc<str>>,
+    /// When it started.
+    pub start: Time,
+    /// When it ended; never before the start.
+    pub end: Time,
+    /// What was inferred.
+    pub marks: Marks,
+    /// How it ended.
+    pub outcome: NodeOutcome,
+    /// How the sub-run ended, for one.
+    pub run_outcome: Option<RunOutcome>,
+    /// How long it took, by the server's own measure.
+    pub duration: Option<Duration>,
+    /// Which attempt.
+    pub attempt: Option<u64>,
+    /// What it used; counts towards sums.
+    pub usage: Option<Usage<'static>>,
+    /// Why it failed.
+    pub error: Option<Fault<'static>>,
+    /// What else is known.
+    pub facts: Vec<Fact<'static>>,
+    /// Its streams, if it had any.
+    pub streams: Option<Box<Streams>>,
+    /// From the start to the first piece of answer or reasoning.
+    pub time_to_first_chunk: Option<Duration>,
+    /// What was said of it.
+    pub notes: Notes,
+    /// Where it points to.
+    pub links: Vec<Link>,
+    /// Its result came from a cache.
+    pub cached: bool,
+    /// Answers of its model that did not fit.
+    pub validation_failures: u32,
+    /// It is a second attempt by a stronger agent.
+    pub escalated: bool,
+    /// It stands for more than one call that could not be told apart.
+    pub calls: u32,
+    /// Whether an end was seen for it, as tasks count.
+    pub end_seen: bool,
+}
+
+/// Whether our sums agree with the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verified {
+    /// They do.
+    Match,
+    /// They do not.
+    Mismatch,
+    /// The server gave none.
+    Unchecked,
+}
+
+impl Verified {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Match, Self::Mismatch, Self::Unchecked];
+
+    /// The value on the root and in the summary.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Mismatch => "mismatch",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// A run that is finished.
+#[derive(Debug, Clone)]
+pub struct FinishedRun {
+    /// When it started.
+    pub start: Time,
+    /// When it ended; never before the start.
+    pub end: Time,
+    /// What was inferred.
+    pub marks: Marks,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Why it failed.
+    pub error: Option<Fault<'static>>,
+    /// What it returned.
+    pub output: Option<Content<'static>>,
+    /// What was said of it.
+    pub notes: Notes,
+    /// Where it points to.
+    pub links: Vec<Link>,
+    /// How often the server began it again.
+    pub restarts: u32,
+    /// The sums, as people read them.
+    pub summary: RunSummary,
+}

@@ -1,0 +1,2 @@
+//! Finished nodes become OTLP spans, and spans become batches. Pure: the same
+//! node gives the same bytes for ever.
