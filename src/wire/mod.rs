@@ -3,6 +3,12 @@
 //!
 //! Reading is liberal, bounded, and local: a broken element costs that element.
 
+/// The one vocabulary that every dialect translates into.
 pub mod event;
+/// Lines of NDJSON.
+pub mod lines;
+/// Why something was not taken.
 pub mod rejection;
+mod split;
+/// Points in time, and how feeds write them.
 pub mod time;
