@@ -27,6 +27,9 @@ pub const FACTS_MAX: usize = 32;
 /// Values of one fact that is a list (tools of a turn, fields of a validation failure).
 pub const FACT_VALUES_MAX: usize = 32;
 
+/// The name or id of a frame. A longer one is ignored.
+pub const FRAME_FIELD_BYTES_MAX: usize = 4_096;
+
 /// Room that redaction needs beyond the content limit, so that a secret which
 /// straddles the cut is seen whole.
 pub const REDACTION_MARGIN_BYTES: usize = 4_096;

@@ -10,5 +10,7 @@ pub mod lines;
 /// Why something was not taken.
 pub mod rejection;
 mod split;
+/// Frames of server-sent events.
+pub mod sse;
 /// Points in time, and how feeds write them.
 pub mod time;
