@@ -14,3 +14,5 @@ mod split;
 pub mod sse;
 /// Points in time, and how feeds write them.
 pub mod time;
+/// Bytes as text.
+pub mod utf8;
