@@ -2,17 +2,20 @@
 //! that borrow from them, and a reason for everything that was not taken.
 //!
 //! Reading is liberal, bounded, and local: a broken element costs that element.
+//!
+//! - [`sse`] and [`lines`]: chunks become frames, or lines of NDJSON
+//! - [`utf8`]: their bytes become text
+//! - [`elements`]: a batch becomes its elements, of which a malformed one costs itself
+//! - [`event`]: the one vocabulary that every dialect translates into
+//! - [`time`]: points in time, and how feeds write them
+//! - [`rejection`]: why something was not taken
 
-/// The one vocabulary that every dialect translates into.
+pub mod elements;
 pub mod event;
-/// Lines of NDJSON.
 pub mod lines;
-/// Why something was not taken.
 pub mod rejection;
+mod skeleton;
 mod split;
-/// Frames of server-sent events.
 pub mod sse;
-/// Points in time, and how feeds write them.
 pub mod time;
-/// Bytes as text.
 pub mod utf8;
