@@ -29,6 +29,24 @@ pub const FACT_VALUES_MAX: usize = 32;
 
 /// The name or id of a frame. A longer one is ignored.
 pub const FRAME_FIELD_BYTES_MAX: usize = 4_096;
+/// Names that one (sub-)run remembers for escalations and cached results.
+pub const SCOPE_NAMES_MAX: usize = 256;
+
+/// Runs that one run points to.
+pub const LINKS_MAX: usize = 128;
+
+/// Paths of a run without times whose nodes are counted one by one.
+pub const UNTIMED_PATHS_MAX: usize = 4_096;
+
+/// Keys that find one open node: a task whose chunks carry ever new ids.
+pub const NODE_KEYS_MAX: usize = 64;
+
+/// Events of one run at one moment that are told apart when a server repeats
+/// what it sent before a reconnect.
+pub const FINGERPRINTS_MAX: usize = 256;
+
+/// A run's result that a summary may hold; a longer one is left out of it.
+pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 /// Room that redaction needs beyond the content limit, so that a secret which
 /// straddles the cut is seen whole.

@@ -22,8 +22,11 @@ pub struct Event<'a> {
     pub run: RunRef<'a>,
     /// When it happened, by the server's clock.
     pub at: Option<Time>,
-    /// Its place in the server's log of this run, which rises within a run.
+    /// Its place in the server's log, which rises within a run; a repeated
+    /// event may come without it.
     pub seq: Option<u64>,
+    /// A place in the server's log that it does not lie beyond.
+    pub log_position: Option<u64>,
     /// A hash of the payload: tells a repeated event from a new one.
     pub fingerprint: u64,
     /// The sub-runs it happened in, outermost first; empty at the top level.
@@ -42,6 +45,8 @@ pub struct RunRef<'a> {
     pub workflow: Text<'a>,
     /// The run's own id; old servers leave it out.
     pub id: Option<Text<'a>>,
+    /// Which life of the server the id belongs to, where ids begin again.
+    pub epoch: Option<Text<'a>>,
 }
 
 /// One step of the way from a run down to a sub-run.
@@ -571,6 +576,10 @@ pub enum FactKey {
     ErrorCode,
     /// The id of a loop (text).
     LoopId,
+    /// The name of a call on the caller's side (text).
+    Call,
+    /// The call site (number).
+    CallSite,
 }
 
 /// The value of a fact.

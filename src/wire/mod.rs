@@ -6,10 +6,13 @@
 //! - [`sse`] and [`lines`]: chunks become frames, or lines of NDJSON
 //! - [`utf8`]: their bytes become text
 //! - [`elements`]: a batch becomes its elements, of which a malformed one costs itself
+//! - [`dialect`]: frames become events; [`akribes`] is one
 //! - [`event`]: the one vocabulary that every dialect translates into
 //! - [`time`]: points in time, and how feeds write them
 //! - [`rejection`]: why something was not taken
 
+pub mod akribes;
+pub mod dialect;
 pub mod elements;
 pub mod event;
 pub mod lines;

@@ -1,0 +1,108 @@
+//! Private texts at the border: their size is measured without copying them,
+//! and they are copied only when they may leave.
+
+use std::borrow::Cow;
+
+use super::payload::Json;
+use crate::wire::event::Content;
+
+/// A JSON value as content: a string by its own text, anything else as JSON.
+pub(super) fn content<'a>(json: Json<'a>, capture: bool) -> Content<'a> {
+    let raw = json.0.get();
+    match string_body(raw) {
+        Some(body) => Content {
+            bytes: decoded_len(body),
+            text: if capture {
+                serde_json::from_str::<Decoded<'a>>(raw).ok().map(|d| d.0)
+            } else {
+                None
+            },
+        },
+        None => json_content(json, capture),
+    }
+}
+
+/// A JSON value as content, quotes and all.
+pub(super) fn json_content<'a>(json: Json<'a>, capture: bool) -> Content<'a> {
+    let raw = json.0.get();
+    Content {
+        bytes: raw.len() as u64,
+        text: capture.then_some(Cow::Borrowed(raw)),
+    }
+}
+
+/// What stands between the quotes, if the JSON is a string.
+pub(super) fn string_body(raw: &str) -> Option<&str> {
+    raw.strip_prefix('"')?.strip_suffix('"')
+}
+
+#[derive(serde::Deserialize)]
+struct Decoded<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// How many bytes a JSON string's body has in UTF-8, once its escapes are read.
+/// A surrogate without its partner counts as the replacement character.
+fn decoded_len(body: &str) -> u64 {
+    let bytes = body.as_bytes();
+    let mut len = bytes.len();
+    let mut at = 0;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
+        at += found;
+        let (written, means) = escape(&bytes[at..]);
+        len = len - written + means;
+        at += written;
+    }
+    len as u64
+}
+
+/// How many bytes an escape takes, and how many its character takes in UTF-8.
+fn escape(bytes: &[u8]) -> (usize, usize) {
+    match bytes.get(1) {
+        Some(b'u') => {}
+        Some(_) => return (2, 1),
+        None => return (1, 1),
+    }
+    let unit = |from: usize| {
+        let digits = std::str::from_utf8(bytes.get(from..from + 4)?).ok()?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let Some(first) = unit(2) else { return (2, 1) };
+    if (0xD800..0xDC00).contains(&first)
+        && bytes.get(6..8) == Some(b"\\u")
+        && let Some(0xDC00..0xE000) = unit(8)
+    {
+        return (12, 4);
+    }
+    (6, char::from_u32(first).map_or(3, char::len_utf8))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_size_of_an_escaped_text_is_the_size_of_the_text(text in ".*") {
+            let raw = serde_json::to_string(&text).unwrap();
+            prop_assert_eq!(decoded_len(string_body(&raw).unwrap()), text.len() as u64);
+            let ascii: String = text
+                .encode_utf16()
+                .map(|unit| format!("\\u{unit:04x}"))
+                .collect();
+            prop_assert_eq!(decoded_len(&ascii), text.len() as u64);
+        }
+
+        #[test]
+        fn no_body_makes_it_panic(body in "[\\\\u0-9dDcC\"nü]*") {
+            decoded_len(&body);
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_counts_as_the_replacement_character() {
+        assert_eq!(decoded_len(r"\ud800"), 3);
+        assert_eq!(decoded_len(r"\ud800\n"), 4);
+        assert_eq!(decoded_len(r"\ud83d\ude00"), 4);
+    }
+}

@@ -1,0 +1,276 @@
+//! The Akribes workflow server: batches of hub events over SSE, and pages of a
+//! run's log over REST, in the vocabulary of [`super::event`].
+//!
+//! `payload` holds the shapes, `engine` the tags, `translate` the meaning.
+//! Old forms are read as well as new ones; unknown types pass and are counted.
+
+mod codes;
+mod content;
+mod engine;
+mod facts;
+mod payload;
+mod translate;
+
+use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
+
+use self::engine::{Engine, Family, Stamped, adjacent};
+use self::payload::{Json, Num, Str};
+use self::translate::translate;
+use super::dialect::{Item, LogPage, Sink};
+use super::elements::Batch;
+use super::event::{Event, RunRef};
+use super::rejection::Rejection;
+use super::sse::Frame;
+use super::time::Time;
+use super::utf8::text;
+
+/// The dialect. It keeps nothing from one frame to the next.
+#[derive(Debug)]
+pub struct Akribes {
+    capture: bool,
+}
+
+impl Akribes {
+    /// The types that are told apart.
+    pub const EVENT_TYPES: &'static [&'static str] = engine::EVENT_TYPES;
+
+    /// A reader that keeps private texts only if they may leave.
+    pub const fn new(capture: bool) -> Self {
+        Self { capture }
+    }
+
+    /// Reads one frame of the feed.
+    pub fn read(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
+        let (data, replaced) = text(frame.data);
+        if replaced {
+            sink(Item::Rejected(Rejection::InvalidUtf8));
+        }
+        match frame.event {
+            b"" | b"batch" | b"message" => self.batch(&data, frame_position(frame), sink),
+            b"error" | b"lagged" => sink(lag_notice(&data)),
+            _ => sink(Item::Rejected(Rejection::UnknownFrame)),
+        }
+    }
+
+    /// Reads one page of `GET /executions/{id}/events`.
+    pub fn read_log(
+        &mut self,
+        run: &RunRef<'_>,
+        page: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<LogPage, Rejection> {
+        #[derive(Deserialize)]
+        struct Page<'a> {
+            #[serde(borrow)]
+            events: Json<'a>,
+            #[serde(default)]
+            complete: bool,
+            #[serde(default)]
+            next_after_id: Option<Num>,
+            #[serde(default)]
+            has_more: bool,
+        }
+        let (data, _) = text(page);
+        let page: Page<'_> = serde_json::from_str(&data).map_err(|e| match e.classify() {
+            serde_json::error::Category::Data => Rejection::WrongShape,
+            _ => Rejection::MalformedJson,
+        })?;
+        let mut elements = Batch::new(page.events.0.get());
+        while let Some(element) = elements.next::<LogElement<'_>>() {
+            match element {
+                Ok(LogElement(stamped)) => self.execution(
+                    Execution {
+                        project_id: run.project,
+                        script_name: Str(Cow::Borrowed(&run.workflow)),
+                        execution_id: Str(run.id.as_deref().unwrap_or_default().into()),
+                        event: stamped.value,
+                        seq: None,
+                        at: stamped.at,
+                    },
+                    None,
+                    sink,
+                ),
+                Err(malformed) => sink(Item::Rejected(malformed.rejection)),
+            }
+        }
+        Ok(LogPage {
+            next_after: page.next_after_id.map(|n| n.0),
+            has_more: page.has_more,
+            complete: page.complete,
+        })
+    }
+
+    fn batch(&self, data: &str, position: Option<u64>, sink: &mut Sink<'_>) {
+        let mut elements = Batch::new(data);
+        while let Some(element) = elements.next::<Hub<'_>>() {
+            match element {
+                Ok(Hub::Execution(execution)) => self.execution(execution, position, sink),
+                Ok(Hub::Registry(_)) => sink(Item::Other {
+                    type_index: engine::REGISTRY,
+                }),
+                Ok(Hub::Bench(_)) => sink(Item::Other {
+                    type_index: engine::BENCH,
+                }),
+                Ok(Hub::Unknown) => sink(Item::Other {
+                    type_index: engine::UNKNOWN,
+                }),
+                Err(malformed) => sink(Item::Rejected(malformed.rejection)),
+            }
+        }
+    }
+
+    /// `position` is that of the newest event of the frame: it stands in where
+    /// the event does not tell its own.
+    fn execution(&self, execution: Execution<'_>, position: Option<u64>, sink: &mut Sink<'_>) {
+        let Execution {
+            project_id,
+            script_name,
+            execution_id,
+            event,
+            seq,
+            at,
+        } = execution;
+        let fingerprint = fingerprint(&event);
+        let at = at.and_then(|at| {
+            let time = Time::parse_rfc3339(&at.0);
+            if time.is_none() {
+                sink(Item::Rejected(Rejection::InvalidTime));
+            }
+            time
+        });
+        match translate(event, self.capture) {
+            Ok(translated) => sink(Item::Event {
+                type_index: translated.type_index,
+                event: Event {
+                    run: RunRef {
+                        project: project_id,
+                        workflow: script_name.0,
+                        id: (!execution_id.0.is_empty()).then_some(execution_id.0),
+                        epoch: None,
+                    },
+                    at,
+                    seq: seq.map(|n| n.0),
+                    log_position: seq.map(|n| n.0).or(position),
+                    fingerprint,
+                    scope: translated.scope,
+                    what: translated.what,
+                },
+            }),
+            Err(rejection) => sink(Item::Rejected(rejection)),
+        }
+    }
+}
+
+/// The cursor of a frame, if it is a place in the server's log.
+fn frame_position(frame: &Frame<'_>) -> Option<u64> {
+    if frame.id_in_frame {
+        frame.id.parse().ok()
+    } else {
+        None
+    }
+}
+
+/// `{"lagged":5}` or `{"dropped":5}`; anything else under these names is unknown.
+fn lag_notice(data: &str) -> Item<'static> {
+    #[derive(Deserialize)]
+    struct Notice {
+        #[serde(alias = "dropped")]
+        lagged: Option<Num>,
+    }
+    match serde_json::from_str::<Notice>(data) {
+        Ok(Notice {
+            lagged: Some(count),
+        }) => Item::Lost {
+            count: Some(count.0),
+        },
+        _ => Item::Rejected(Rejection::UnknownFrame),
+    }
+}
+
+fn fingerprint(event: &Engine<'_>) -> u64 {
+    let mut hasher = FxHasher::default();
+    event.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// One element of a batch.
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and none is kept")]
+enum Hub<'a> {
+    Execution(Execution<'a>),
+    Registry(IgnoredAny),
+    Bench(IgnoredAny),
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Execution<'a> {
+    #[serde(default)]
+    project_id: Option<i64>,
+    #[serde(borrow)]
+    script_name: Str<'a>,
+    #[serde(default, borrow)]
+    execution_id: Str<'a>,
+    #[serde(borrow)]
+    event: Engine<'a>,
+    #[serde(default)]
+    seq: Option<Num>,
+    #[serde(default, borrow)]
+    at: Option<Str<'a>>,
+}
+
+#[derive(Clone, Copy)]
+enum HubTag {
+    Execution,
+    Registry,
+    Bench,
+    Unknown,
+}
+
+impl<'de: 'a, 'a> Family<'de> for Hub<'a> {
+    type Tag = HubTag;
+
+    fn tag(name: &str) -> HubTag {
+        match name {
+            "Execution" => HubTag::Execution,
+            "Registry" => HubTag::Registry,
+            "Bench" => HubTag::Bench,
+            _ => HubTag::Unknown,
+        }
+    }
+
+    fn read<D: Deserializer<'de>>(tag: HubTag, d: D) -> Result<Self, D::Error> {
+        Ok(match tag {
+            HubTag::Execution => Hub::Execution(Execution::deserialize(d)?),
+            HubTag::Registry => Hub::Registry(IgnoredAny::deserialize(d)?),
+            HubTag::Bench => Hub::Bench(IgnoredAny::deserialize(d)?),
+            HubTag::Unknown => {
+                IgnoredAny::deserialize(d)?;
+                Hub::Unknown
+            }
+        })
+    }
+
+    fn bare(tag: HubTag) -> Option<Self> {
+        matches!(tag, HubTag::Unknown).then_some(Hub::Unknown)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Hub<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        adjacent(d).map(|stamped| stamped.value)
+    }
+}
+
+/// An engine event of a log page, with the server's stamp beside its tag.
+struct LogElement<'a>(Stamped<'a, Engine<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for LogElement<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        adjacent(d).map(LogElement)
+    }
+}

@@ -1,0 +1,108 @@
+//! What a dialect is: the one place where a system's own words are known.
+//!
+//! A further system is one new file beside this one, one line in [`Dialect::of`],
+//! and its fixtures.
+
+use super::akribes::Akribes;
+use super::event::{Event, RunRef};
+use super::rejection::Rejection;
+use super::sse::Frame;
+
+/// What a dialect makes of a frame.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and none is kept")]
+pub enum Item<'a> {
+    /// Something happened in a run.
+    Event {
+        /// The type's place in [`Dialect::event_types`].
+        type_index: usize,
+        /// What happened.
+        event: Event<'a>,
+    },
+    /// Something happened that belongs to no run.
+    Other {
+        /// The type's place in [`Dialect::event_types`].
+        type_index: usize,
+    },
+    /// The server dropped events on this connection.
+    Lost {
+        /// How many, where it says so.
+        count: Option<u64>,
+    },
+    /// Something was not taken.
+    Rejected(Rejection),
+}
+
+/// What takes the items, in order.
+pub type Sink<'s> = dyn FnMut(Item<'_>) + 's;
+
+/// What a page of a server's log of one run says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPage {
+    /// The place in the log after the page's last event.
+    pub next_after: Option<u64>,
+    /// Whether there is more at this moment.
+    pub has_more: bool,
+    /// Whether the run has ended, and its log with it.
+    pub complete: bool,
+}
+
+/// One system's way to write its events.
+#[derive(Debug)]
+pub enum Dialect {
+    /// The Akribes workflow server.
+    Akribes(Akribes),
+}
+
+impl Dialect {
+    /// The dialect of a system. `capture` tells whether private texts may leave.
+    pub fn of(system: &str, capture: bool) -> Option<Self> {
+        match system {
+            "akribes" => Some(Self::Akribes(Akribes::new(capture))),
+            _ => None,
+        }
+    }
+
+    /// The systems that there is a dialect of.
+    pub const SYSTEMS: &'static [&'static str] = &["akribes"];
+
+    /// The system's name, as on spans and metrics.
+    pub const fn system(&self) -> &'static str {
+        match self {
+            Self::Akribes(_) => "akribes",
+        }
+    }
+
+    /// The names of the types that are told apart; the first is `unknown`.
+    pub const fn event_types(&self) -> &'static [&'static str] {
+        match self {
+            Self::Akribes(_) => Akribes::EVENT_TYPES,
+        }
+    }
+
+    /// Whether the system keeps a log of each run, from which one can be repaired.
+    pub const fn has_log(&self) -> bool {
+        match self {
+            Self::Akribes(_) => true,
+        }
+    }
+
+    /// Reads one frame of the feed.
+    pub fn read(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
+        match self {
+            Self::Akribes(dialect) => dialect.read(frame, sink),
+        }
+    }
+
+    /// Reads one page of the server's log of a run.
+    pub fn read_log(
+        &mut self,
+        run: &RunRef<'_>,
+        page: &[u8],
+        sink: &mut Sink<'_>,
+    ) -> Result<LogPage, Rejection> {
+        match self {
+            Self::Akribes(dialect) => dialect.read_log(run, page, sink),
+        }
+    }
+}
