@@ -19,6 +19,8 @@ pub struct RunMeta {
     pub trace_id: [u8; 16],
     /// The kind of server, such as `akribes`.
     pub system: &'static str,
+    /// The configured name of the source that the run was seen at.
+    pub source: Arc<str>,
     /// The project, where the system has such a thing.
     pub project: Option<i64>,
     /// The workflow's name.
@@ -119,6 +121,14 @@ pub struct Tally {
     pub count: u64,
     /// How large, together.
     pub bytes: u64,
+}
+
+impl Tally {
+    /// One more, of this size.
+    pub const fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
 }
 
 /// A text put together from pieces, up to a bound.
@@ -229,6 +239,8 @@ pub struct FinishedRun {
     pub links: Vec<Link>,
     /// How often the server began it again.
     pub restarts: u32,
+    /// Whether the sums agree with the server's.
+    pub verified: Verified,
     /// The sums, as people read them.
     pub summary: RunSummary,
 }

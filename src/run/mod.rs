@@ -1,7 +1,29 @@
 //! Events become runs. Pure: in come events and times, out come finished nodes,
 //! finished runs and wishes. What a run is, is decided here and nowhere else.
+//!
+//! - [`table`]: which run an event belongs to; silence, repair, bounds
+//! - `tracked`: one run in the table: live, held or sealed
+//! - `fold`: the events of one run become nodes
+//! - [`finished`], [`summary`], [`outputs`]: what comes out
 
 pub mod finished;
+mod fold;
+mod hold;
 pub mod identity;
+mod names;
+mod node;
+mod nodes;
+mod ordinals;
+pub mod outputs;
 pub mod pieces;
+mod published;
+mod repeats;
+mod scope;
 pub mod summary;
+mod sums;
+pub mod table;
+pub mod trace_id;
+mod tracked;
+
+pub use node::Room;
+pub use tracked::RunSettings;

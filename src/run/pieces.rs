@@ -152,6 +152,11 @@ impl Pieces {
         self.reasoning.shrink(max);
     }
 
+    /// Whether there was no piece yet.
+    pub const fn is_empty(&self) -> bool {
+        self.answer.count == 0 && self.reasoning.count == 0
+    }
+
     /// How many pieces have no event of their own.
     pub fn left_out(&self) -> u64 {
         let kept = self.answer.kept_count() + self.reasoning.kept_count();

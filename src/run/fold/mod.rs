@@ -1,0 +1,295 @@
+//! One run, folded: events go in, finished nodes come out, and at the end the
+//! finished run. The fold knows what the run's own events say and nothing else:
+//! not how they arrived, nor what was sent of them.
+
+mod close;
+mod open;
+mod say;
+
+use std::sync::Arc;
+
+use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta, Streams};
+use super::identity::Identity;
+use super::node::{Room, bounded_content, bounded_fault};
+use super::nodes::Nodes;
+use super::ordinals::Ordinals;
+use super::scope::{Scopes, TOP};
+use super::sums::{Closing, Sums};
+use crate::limits::{Limits, OUTPUT_BYTES_MAX};
+use crate::wire::event::{Content, Fault, RunEnd, RunOutcome, SubRunRef, Totals, What};
+use crate::wire::rejection::Rejection;
+use crate::wire::time::Time;
+
+/// What came of an event.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// The run goes on.
+    Going,
+    /// The run has ended.
+    Ended(Box<FinishedRun>),
+    /// The event fits nothing.
+    Refused(Rejection),
+}
+
+/// The moment of an event.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// By the server's clock, if it told.
+    pub(super) at: Option<Time>,
+    /// The same, or what stands in for it.
+    pub(super) time: Time,
+}
+
+/// The state of one run.
+#[derive(Debug)]
+pub(super) struct Fold {
+    meta: Arc<RunMeta>,
+    /// When the run was seen to start.
+    begun: Option<Time>,
+    first: Time,
+    last: Time,
+    restarts: u32,
+    scopes: Scopes,
+    nodes: Nodes,
+    ordinals: Ordinals,
+    sums: Sums,
+    notes: Notes,
+    links: Vec<Link>,
+    own_bytes: usize,
+    open_nodes_max: usize,
+    summary_names_max: usize,
+    thinned: u64,
+}
+
+impl Fold {
+    /// A run of which nothing is known but who it is.
+    pub(super) fn new(meta: Arc<RunMeta>, first: Time, limits: &Limits) -> Self {
+        Self {
+            meta,
+            begun: None,
+            first,
+            last: first,
+            restarts: 0,
+            scopes: Scopes::new(),
+            nodes: Nodes::default(),
+            ordinals: Ordinals::default(),
+            sums: Sums::default(),
+            notes: Notes::default(),
+            links: Vec::new(),
+            own_bytes: 0,
+            open_nodes_max: limits.open_nodes_max.max(1),
+            summary_names_max: limits.summary_names_max,
+            thinned: 0,
+        }
+    }
+
+    /// Takes the next event of the run.
+    pub(super) fn apply(
+        &mut self,
+        scope: &[SubRunRef<'_>],
+        what: What<'_>,
+        moment: Moment,
+        room: Room,
+        out: &mut Vec<FinishedNode>,
+    ) -> Step {
+        let before = self.last;
+        self.last = self.last.max(moment.time);
+        self.first = self.first.min(moment.time);
+        if matches!(what, What::Counted) {
+            return Step::Going;
+        }
+        let scope = match scope {
+            [] => {
+                match what {
+                    What::RunStarted => {
+                        self.begin(moment, before, out);
+                        return Step::Going;
+                    }
+                    What::RunEnded(end) => return Step::Ended(self.end(end, moment, room, out)),
+                    _ => {}
+                }
+                TOP
+            }
+            path => self.scope(path, &what, moment, room, out),
+        };
+        let refused = match what {
+            What::RunStarted => {
+                self.begin_sub_run(scope);
+                None
+            }
+            What::RunEnded(end) => {
+                self.end_sub_run(scope, end, moment, room, out);
+                None
+            }
+            What::NodeStarted(start) => {
+                self.start_node(scope, start, moment, room, out);
+                None
+            }
+            What::NodeEnded(end) => self.end_node(scope, end, moment, room, out).err(),
+            What::Chunk(chunk) => self.chunk(scope, &chunk, moment, room, out).err(),
+            What::Note(note) => {
+                self.note(scope, note, moment, room);
+                None
+            }
+            What::RunLinked { child } => {
+                self.link_child(&child);
+                None
+            }
+            What::Counted => None,
+        };
+        refused.map_or(Step::Going, Step::Refused)
+    }
+
+    /// Ends the run without an event that says so.
+    pub(super) fn give_up(
+        &mut self,
+        outcome: RunOutcome,
+        error: Option<Fault<'static>>,
+        out: &mut Vec<FinishedNode>,
+    ) -> Box<FinishedRun> {
+        let end = self.last;
+        self.close_all(end, out);
+        self.finished(outcome, error, None, None, end, true)
+    }
+
+    /// Whether somebody or something is being waited for.
+    pub(super) const fn waiting(&self) -> bool {
+        self.nodes.waits() > 0
+    }
+
+    /// When the run started, or was first seen.
+    pub(super) fn start(&self) -> Time {
+        self.begun.map_or(self.first, |begun| begun.min(self.first))
+    }
+
+    /// When its last event was.
+    pub(super) const fn last(&self) -> Time {
+        self.last
+    }
+
+    /// What it holds, roughly, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let scopes = self.scopes.len() * SCOPE_BYTES;
+        size_of::<Self>() + self.nodes.bytes() + self.own_bytes + self.sums.bytes() + scopes
+    }
+
+    /// Chunk events that were left out since this was asked last.
+    pub(super) fn take_thinned(&mut self) -> u64 {
+        std::mem::take(&mut self.thinned)
+    }
+
+    /// Takes the streams of this open node out, if it had any.
+    pub(super) fn take_streams(&mut self, identity: Identity) -> Option<Box<Streams>> {
+        let index = self
+            .nodes
+            .all(|node| node.identity == identity)
+            .first()
+            .copied()?;
+        self.nodes
+            .change(index, |node| node.streams.take())
+            .flatten()
+    }
+
+    /// Gives streams to the open nodes that have fewer pieces of their own.
+    pub(super) fn lend_streams(&mut self, mut of: impl FnMut(Identity) -> Option<Box<Streams>>) {
+        for index in self.nodes.all(|_| true) {
+            self.nodes.change(index, |node| {
+                if let Some(lent) = of(node.identity) {
+                    keep_fuller(&mut node.streams, lent);
+                }
+            });
+        }
+    }
+
+    /// The server began the run, or began it again.
+    fn begin(&mut self, moment: Moment, before: Time, out: &mut Vec<FinishedNode>) {
+        if self.begun.is_none() {
+            self.begun = Some(moment.time);
+            return;
+        }
+        // What was open died with the server's earlier life.
+        self.close_all(before, out);
+        self.sums.restart();
+        self.restarts = self.restarts.saturating_add(1);
+    }
+
+    fn end(
+        &mut self,
+        end: RunEnd<'_>,
+        moment: Moment,
+        room: Room,
+        out: &mut Vec<FinishedNode>,
+    ) -> Box<FinishedRun> {
+        self.close_all(moment.time, out);
+        // A result is kept whole or not at all: half a JSON text is none.
+        let output = end.output.map(|output| {
+            let text_bytes_max = OUTPUT_BYTES_MAX;
+            let whole = output.bytes <= text_bytes_max as u64;
+            bounded_content(
+                output,
+                Room {
+                    texts: room.texts && whole,
+                    text_bytes_max,
+                    ..room
+                },
+            )
+        });
+        let error = end.error.map(bounded_fault);
+        self.finished(end.outcome, error, end.totals, output, moment.time, false)
+    }
+
+    fn finished(
+        &mut self,
+        outcome: RunOutcome,
+        error: Option<Fault<'static>>,
+        totals: Option<Totals>,
+        output: Option<Content<'static>>,
+        end: Time,
+        end_inferred: bool,
+    ) -> Box<FinishedRun> {
+        let start = self.start();
+        let closing = Closing {
+            start,
+            end: end.max(start),
+            outcome,
+            error: error.as_ref(),
+            output: output.as_ref().and_then(|output| output.text.as_deref()),
+            totals,
+        };
+        let summary = self.sums.summary(&self.meta, &closing);
+        Box::new(FinishedRun {
+            start,
+            end: closing.end,
+            marks: Marks {
+                start_inferred: self.begun.is_none(),
+                end_inferred,
+                time_adjusted: end < start,
+                incomplete: end_inferred,
+            },
+            outcome,
+            verified: self.sums.verify(totals),
+            summary,
+            error,
+            output,
+            notes: std::mem::take(&mut self.notes),
+            links: std::mem::take(&mut self.links),
+            restarts: self.restarts,
+        })
+    }
+}
+
+/// Of two records of the same streams, the one that saw more of them.
+pub(super) fn keep_fuller(own: &mut Option<Box<Streams>>, other: Box<Streams>) {
+    let seen = |streams: &Streams| {
+        streams.pieces.answer.count()
+            + streams.pieces.reasoning.count()
+            + streams.stdout.count
+            + streams.stderr.count
+    };
+    if own.as_deref().is_none_or(|own| seen(own) < seen(&other)) {
+        *own = Some(other);
+    }
+}
+
+/// What one open sub-run holds beside its node, roughly.
+const SCOPE_BYTES: usize = 256;

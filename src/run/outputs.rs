@@ -1,0 +1,120 @@
+//! What the table of runs says: to the spans, to the metrics, and to whoever
+//! can ask the server.
+
+use std::sync::Arc;
+
+use super::finished::{FinishedNode, FinishedRun, RunMeta};
+use crate::wire::rejection::Rejection;
+use crate::wire::time::Time;
+
+/// The place of an open run in the table; used again after the run's end.
+pub type RunSlot = u32;
+
+/// Something became true.
+#[derive(Debug)]
+pub enum Output {
+    /// A run was seen for the first time; the slot stands for it until its end.
+    Started(RunSlot, Arc<RunMeta>),
+    /// A run started or stopped to wait.
+    Waiting(RunSlot, bool),
+    /// A run has been open for a while: who looks for it should find something.
+    Progress(RunSlot, Arc<RunMeta>, Time),
+    /// A node is finished.
+    Node(RunSlot, Arc<RunMeta>, Box<FinishedNode>),
+    /// A run is finished; its slot is free.
+    Ended(RunSlot, Arc<RunMeta>, Box<FinishedRun>),
+    /// A repair came to its end.
+    Repaired(Repair),
+    /// The feed lost something.
+    Gap(GapCause),
+    /// Chunk events were left out.
+    Thinned(u64),
+    /// Something was not taken.
+    Rejected(Rejection),
+}
+
+/// How a repair ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// The run was rebuilt from the server's log.
+    Repaired,
+    /// The server would not, or could not, tell.
+    Unavailable,
+    /// It took too long.
+    GaveUp,
+}
+
+impl Repair {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Repaired, Self::Unavailable, Self::GaveUp];
+
+    /// The value of the label `result`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Repaired => "repaired",
+            Self::Unavailable => "unavailable",
+            Self::GaveUp => "gave_up",
+        }
+    }
+}
+
+/// Why something of the feed may be missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapCause {
+    /// The connection was lost.
+    Disconnect,
+    /// The server said that it dropped events.
+    Lagged,
+    /// A run was on its way when it was first seen.
+    JoinedLate,
+    /// A run's sums do not agree with the server's.
+    Totals,
+}
+
+impl GapCause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Disconnect,
+        Self::Lagged,
+        Self::JoinedLate,
+        Self::Totals,
+    ];
+
+    /// The value of the label `cause`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::Lagged => "lagged",
+            Self::JoinedLate => "joined_late",
+            Self::Totals => "totals",
+        }
+    }
+}
+
+/// Something that the core would like to know from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// A page of the run's log, from after this place.
+    ReadLog {
+        /// The run.
+        run_id: Arc<str>,
+        /// The place.
+        after: u64,
+    },
+    /// How the run is: it has been silent for long.
+    AskStatus {
+        /// The run.
+        run_id: Arc<str>,
+    },
+}
+
+/// What the server says of a run that was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStatus {
+    /// It is still on its way.
+    Open,
+    /// It ended, and this is how.
+    Ended(crate::wire::event::RunOutcome),
+    /// The server does not know it, or may not tell.
+    Unknown,
+}

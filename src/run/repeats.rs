@@ -1,0 +1,127 @@
+//! Telling a repeated event from a new one.
+//!
+//! An event with a place in the server's log is a repeat when the run is
+//! already beyond that place. One without is compared only with what came
+//! before a reconnect, because only then does a server repeat itself: what is
+//! older than the newest moment seen is a repeat, and at that very moment the
+//! fingerprint tells.
+
+use crate::limits::FINGERPRINTS_MAX;
+use crate::wire::event::Event;
+use crate::wire::time::Time;
+
+/// What is remembered of a run's newest events.
+#[derive(Debug, Default)]
+pub(super) struct Repeats {
+    last_seq: Option<u64>,
+    newest: Time,
+    /// The fingerprints of the events at the newest moment.
+    at_newest: Vec<u64>,
+    expected_until: Option<Time>,
+}
+
+impl Repeats {
+    /// From here on the server may repeat what it sent.
+    pub(super) fn expect(&mut self) {
+        self.expected_until = Some(self.newest);
+    }
+
+    /// The log was read up to this place.
+    pub(super) fn saw(&mut self, place: Option<u64>) {
+        self.last_seq = self.last_seq.max(place);
+    }
+
+    /// Whether the event was there before; remembers it if not.
+    pub(super) fn is_repeat(&mut self, event: &Event<'_>) -> bool {
+        if let Some(seq) = event.seq {
+            if self.last_seq.is_some_and(|last| seq <= last) {
+                return true;
+            }
+            self.last_seq = Some(seq);
+        }
+        let Some(at) = event.at else { return false };
+        if let (None, Some(until)) = (event.seq, self.expected_until)
+            && (at < until || at == until && self.at_newest.contains(&event.fingerprint))
+        {
+            return true;
+        }
+        if at > self.newest {
+            self.newest = at;
+            self.at_newest.clear();
+        }
+        if at == self.newest && self.at_newest.len() < FINGERPRINTS_MAX {
+            self.at_newest.push(event.fingerprint);
+        }
+        if self.expected_until.is_some_and(|until| at > until) {
+            self.expected_until = None;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::event::{RunRef, What};
+
+    fn event(at: u64, seq: Option<u64>, fingerprint: u64) -> Event<'static> {
+        Event {
+            run: RunRef::default(),
+            at: Some(Time(at)),
+            seq,
+            log_position: seq,
+            fingerprint,
+            scope: Vec::new(),
+            what: What::Counted,
+        }
+    }
+
+    #[test]
+    fn a_place_that_was_passed_is_a_repeat() {
+        let mut repeats = Repeats::default();
+        assert!(!repeats.is_repeat(&event(1, Some(7), 1)));
+        assert!(repeats.is_repeat(&event(1, Some(7), 1)));
+        assert!(repeats.is_repeat(&event(1, Some(3), 2)));
+        assert!(!repeats.is_repeat(&event(1, Some(9), 1)));
+    }
+
+    #[test]
+    fn without_places_equal_events_are_two_as_long_as_the_connection_holds() {
+        let mut repeats = Repeats::default();
+        assert!(!repeats.is_repeat(&event(5, None, 1)));
+        assert!(!repeats.is_repeat(&event(5, None, 1)));
+        assert!(
+            !repeats.is_repeat(&event(4, None, 1)),
+            "a clock may run back"
+        );
+    }
+
+    #[test]
+    fn after_a_reconnect_what_was_there_is_a_repeat_and_what_is_new_is_not() {
+        let mut repeats = Repeats::default();
+        for (at, fingerprint) in [(4, 1), (5, 2), (5, 3)] {
+            assert!(!repeats.is_repeat(&event(at, None, fingerprint)));
+        }
+        repeats.expect();
+        assert!(repeats.is_repeat(&event(4, None, 1)));
+        assert!(repeats.is_repeat(&event(5, None, 2)));
+        assert!(
+            !repeats.is_repeat(&event(5, None, 4)),
+            "new at the same moment"
+        );
+        assert!(!repeats.is_repeat(&event(6, None, 2)));
+        assert!(
+            !repeats.is_repeat(&event(5, None, 2)),
+            "the repeats are over"
+        );
+    }
+
+    #[test]
+    fn what_had_a_place_before_the_reconnect_may_come_again_without_one() {
+        let mut repeats = Repeats::default();
+        assert!(!repeats.is_repeat(&event(5, Some(1), 2)));
+        repeats.expect();
+        assert!(repeats.is_repeat(&event(5, None, 2)));
+        assert!(!repeats.is_repeat(&event(6, Some(2), 9)));
+    }
+}

@@ -1,0 +1,477 @@
+//! The table of open runs: which run an event belongs to, how many there may
+//! be, and what becomes of those that fall silent.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::finished::RunMeta;
+use super::fold::Moment;
+use super::names;
+use super::node::Room;
+use super::outputs::{GapCause, Output, Repair, RunSlot, RunStatus, Wish};
+use super::trace_id::run_trace_id;
+use super::tracked::{Fate, RunSettings, TrackedRun};
+use crate::limits::REDACTION_MARGIN_BYTES;
+use crate::wire::dialect::LogPage;
+use crate::wire::event::{Event, RunOutcome, RunRef, What};
+use crate::wire::rejection::Rejection;
+use crate::wire::time::Time;
+
+/// The open runs of one source.
+#[derive(Debug)]
+pub struct RunTable {
+    system: &'static str,
+    source: Arc<str>,
+    settings: RunSettings,
+    slots: Vec<Option<Box<TrackedRun>>>,
+    free: Vec<RunSlot>,
+    by_trace: FxHashMap<[u8; 16], RunSlot>,
+    by_workflow: FxHashMap<(Option<i64>, Arc<str>), Vec<RunSlot>>,
+    sealed: Sealed,
+    silent: Vec<(Time, RunSlot, [u8; 16])>,
+    wishes: VecDeque<Wish>,
+    bytes: usize,
+    /// The newest time of the feed.
+    clock: Time,
+    /// Runs without an id that were opened, so that each has a name of its own.
+    unnamed: u64,
+}
+
+impl RunTable {
+    /// A table without runs.
+    pub fn new(system: &'static str, source: Arc<str>, settings: RunSettings) -> Self {
+        let sealed = Sealed::new(settings.limits.sealed_runs_max);
+        Self {
+            system,
+            source,
+            settings,
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_trace: FxHashMap::default(),
+            by_workflow: FxHashMap::default(),
+            sealed,
+            silent: Vec::new(),
+            wishes: VecDeque::new(),
+            bytes: 0,
+            clock: Time::ZERO,
+            unnamed: 0,
+        }
+    }
+
+    /// Takes an event of the feed that arrived at `now`; without `now` the
+    /// newest time of the feed stands in for it.
+    pub fn handle_event(&mut self, event: Event<'_>, now: Option<Time>, out: &mut Vec<Output>) {
+        if let Some(at) = event.at {
+            self.clock = self.clock.max(at);
+        }
+        let now = now.unwrap_or(self.clock);
+        let moment = Moment {
+            at: event.at,
+            time: event.at.unwrap_or(now),
+        };
+        let slot = match self.find(&event) {
+            Found::Open(slot) => slot,
+            Found::New => self.open(&event, moment, now, out),
+            Found::Sealed => return out.push(Output::Rejected(Rejection::AfterEnd)),
+            Found::None => return out.push(Output::Rejected(Rejection::NoRun)),
+        };
+        let room = self.room();
+        self.with(slot, |run, settings, wishes| {
+            let fate = run.accept(event, moment, now, room, settings, out);
+            wishes.extend(run.take_wish());
+            fate
+        });
+        self.shed(slot, out);
+    }
+
+    /// The feed may have lost something of any open run.
+    pub fn handle_gap(&mut self, cause: GapCause, now: Time, out: &mut Vec<Output>) {
+        out.push(Output::Gap(cause));
+        for slot in self.open_slots() {
+            self.with(slot, |run, settings, wishes| {
+                wishes.extend(run.hold(now, settings));
+                Fate::Open
+            });
+        }
+    }
+
+    /// The connection was made anew: the server may repeat what it sent.
+    pub fn handle_reconnect(&mut self) {
+        for run in self.slots.iter_mut().flatten() {
+            run.expect_repeats();
+        }
+    }
+
+    /// Takes an event of the server's log of a run that is held.
+    pub fn handle_logged_event(&mut self, run_id: &str, event: Event<'_>) {
+        let Some(slot) = self.slot_of(run_id, event.run.project) else {
+            return;
+        };
+        let time = event.at.unwrap_or(self.clock);
+        let moment = Moment { at: event.at, time };
+        let room = self.room();
+        self.with(slot, |run, settings, _| {
+            run.accept_logged(event, moment, room, &settings.limits);
+            Fate::Open
+        });
+    }
+
+    /// A page of the server's log of a run is through.
+    pub fn handle_log_page(&mut self, run: &RunRef<'_>, page: LogPage, out: &mut Vec<Output>) {
+        let id = run.id.as_deref().unwrap_or_default();
+        let Some(slot) = self.slot_of(id, run.project) else {
+            return;
+        };
+        let room = self.room();
+        self.with(slot, |run, settings, wishes| {
+            let (fate, wish) = run.logged(page, room, settings, out);
+            wishes.extend(wish);
+            fate
+        });
+        self.shed(slot, out);
+    }
+
+    /// The server will not give the log of a run.
+    pub fn handle_log_refused(&mut self, run: &RunRef<'_>, out: &mut Vec<Output>) {
+        let id = run.id.as_deref().unwrap_or_default();
+        if let Some(slot) = self.slot_of(id, run.project) {
+            self.with(slot, |run, settings, _| {
+                run.release(Repair::Unavailable, settings, out)
+            });
+        }
+    }
+
+    /// What the server says of a silent run.
+    pub fn handle_status(
+        &mut self,
+        run: &RunRef<'_>,
+        status: RunStatus,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
+        let id = run.id.as_deref().unwrap_or_default();
+        let Some(slot) = self.slot_of(id, run.project) else {
+            return;
+        };
+        self.with(slot, |run, settings, _| {
+            let outcome = match status {
+                RunStatus::Open => {
+                    run.heard = now;
+                    run.asked = false;
+                    return Fate::Open;
+                }
+                RunStatus::Ended(outcome) => outcome,
+                RunStatus::Unknown => RunOutcome::Abandoned,
+            };
+            run.close(outcome, None, settings, out);
+            Fate::Sealed
+        });
+    }
+
+    /// Looks for runs that fell silent, that were held for too long, or that
+    /// have been open for a while. Silence counts only while the feed is there:
+    /// the caller does not call this while it is not.
+    pub fn handle_tick(&mut self, now: Time, out: &mut Vec<Output>) {
+        for slot in self.open_slots() {
+            self.with(slot, |run, settings, wishes| {
+                run.tell_progress_at(now, settings, out);
+                let limits = &settings.limits;
+                if let Some(since) = run.held_since() {
+                    if now.since(since) > limits.repair_wait_max {
+                        return run.release(Repair::GaveUp, settings, out);
+                    }
+                    return Fate::Open;
+                }
+                let patience = if run.waiting() {
+                    limits.run_wait_max
+                } else {
+                    limits.run_idle_max
+                };
+                if now.since(run.heard) <= patience || run.asked {
+                    return Fate::Open;
+                }
+                if settings.repair {
+                    run.asked = true;
+                    wishes.push_back(Wish::AskStatus {
+                        run_id: Arc::clone(&run.meta().run_id),
+                    });
+                    return Fate::Open;
+                }
+                run.close(RunOutcome::Abandoned, None, settings, out);
+                Fate::Sealed
+            });
+        }
+    }
+
+    /// The feed is at its end: what is still open is abandoned, oldest first.
+    pub fn handle_end(&mut self, out: &mut Vec<Output>) {
+        for slot in self.open_slots() {
+            self.abandon(slot, out);
+        }
+    }
+
+    /// What the core would like to know from the server.
+    pub fn poll_wish(&mut self) -> Option<Wish> {
+        self.wishes.pop_front()
+    }
+
+    /// How many runs are open.
+    pub fn len(&self) -> usize {
+        self.by_trace.len()
+    }
+
+    /// Whether no run is open.
+    pub fn is_empty(&self) -> bool {
+        self.by_trace.is_empty()
+    }
+
+    /// What the open runs hold, roughly, in bytes.
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The newest time of the feed.
+    pub const fn clock(&self) -> Time {
+        self.clock
+    }
+
+    fn find(&self, event: &Event<'_>) -> Found {
+        let run = &event.run;
+        if let Some(id) = run.id.as_deref() {
+            let trace = self.trace_of(id, run);
+            return match self.by_trace.get(&trace) {
+                Some(slot) => Found::Open(*slot),
+                None if self.sealed.has(&trace) => Found::Sealed,
+                None => Found::New,
+            };
+        }
+        let starts = event.scope.is_empty() && matches!(event.what, What::RunStarted);
+        if starts {
+            return Found::New;
+        }
+        let workflow = (run.project, names::kept(&run.workflow));
+        match self.by_workflow.get(&workflow).map(Vec::as_slice) {
+            Some([only]) => Found::Open(*only),
+            _ => Found::None,
+        }
+    }
+
+    fn open(
+        &mut self,
+        event: &Event<'_>,
+        moment: Moment,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) -> RunSlot {
+        if self.by_trace.len() >= self.settings.limits.open_runs_max.max(1) {
+            self.close_longest_silent(None, out);
+        }
+        let run = &event.run;
+        let workflow = names::kept(&run.workflow);
+        let run_id = match run.id.as_deref() {
+            Some(id) => names::kept(id),
+            None => {
+                self.unnamed += 1;
+                names::kept(&format!("{workflow}-{}-{}", moment.time.0, self.unnamed))
+            }
+        };
+        let trace_id = match run.id.as_deref() {
+            Some(id) => self.trace_of(id, run),
+            None => self.trace_of(&run_id, run),
+        };
+        let meta = Arc::new(RunMeta {
+            trace_id,
+            system: self.system,
+            source: Arc::clone(&self.source),
+            project: run.project,
+            workflow: Arc::clone(&workflow),
+            run_id,
+        });
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            // There are no more slots than open runs, which are bounded far below this.
+            RunSlot::try_from(self.slots.len() - 1).unwrap_or(RunSlot::MAX)
+        });
+        let tracked = TrackedRun::new(slot, Arc::clone(&meta), moment.time, &self.settings.limits);
+        self.bytes += tracked.bytes();
+        self.slots[slot as usize] = Some(Box::new(tracked));
+        self.by_trace.insert(trace_id, slot);
+        self.by_workflow
+            .entry((run.project, workflow))
+            .or_default()
+            .push(slot);
+        out.push(Output::Started(slot, meta));
+        let from_start = event.scope.is_empty() && matches!(event.what, What::RunStarted);
+        if !from_start && run.id.is_some() {
+            self.with(slot, |run, settings, wishes| {
+                if let Some(wish) = run.hold(now, settings) {
+                    wishes.push_back(wish);
+                    out.push(Output::Gap(GapCause::JoinedLate));
+                }
+                Fate::Open
+            });
+        }
+        slot
+    }
+
+    /// Does something with a run, and forgets it when that was its end.
+    fn with(
+        &mut self,
+        slot: RunSlot,
+        act: impl FnOnce(&mut TrackedRun, &RunSettings, &mut VecDeque<Wish>) -> Fate,
+    ) {
+        let Some(run) = self.slots.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let before = run.bytes();
+        let fate = act(run, &self.settings, &mut self.wishes);
+        self.bytes = (self.bytes + run.bytes()).saturating_sub(before);
+        if fate == Fate::Sealed {
+            self.forget(slot);
+        }
+    }
+
+    fn forget(&mut self, slot: RunSlot) {
+        let Some(run) = self.slots.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        self.bytes = self.bytes.saturating_sub(run.bytes());
+        self.free.push(slot);
+        let meta = run.meta();
+        self.by_trace.remove(&meta.trace_id);
+        self.sealed.add(meta.trace_id);
+        let workflow = (meta.project, Arc::clone(&meta.workflow));
+        if let Some(open) = self.by_workflow.get_mut(&workflow) {
+            open.retain(|other| *other != slot);
+            if open.is_empty() {
+                self.by_workflow.remove(&workflow);
+            }
+        }
+    }
+
+    fn abandon(&mut self, slot: RunSlot, out: &mut Vec<Output>) {
+        self.with(slot, |run, settings, _| {
+            run.close(RunOutcome::Abandoned, None, settings, out);
+            Fate::Sealed
+        });
+    }
+
+    /// How much an open run may take, with what all of them hold: at three
+    /// quarters of the bound no more texts, at nine tenths few chunk events.
+    fn room(&self) -> Room {
+        let limits = &self.settings.limits;
+        let max = limits.open_runs_bytes_max;
+        let full = |tenths: usize| self.bytes / 10 >= max / 100 * tenths;
+        Room {
+            chunk_events_max: if full(9) { 4 } else { limits.chunk_events_max },
+            text_bytes_max: limits.content_bytes_max + REDACTION_MARGIN_BYTES,
+            texts: !full(7),
+        }
+    }
+
+    /// Closes runs until the bound is kept; the one at work goes last.
+    fn shed(&mut self, at_work: RunSlot, out: &mut Vec<Output>) {
+        while self.bytes > self.settings.limits.open_runs_bytes_max && self.by_trace.len() > 1 {
+            self.close_longest_silent(Some(at_work), out);
+        }
+    }
+
+    /// Closes the run that has been silent for longest. A few candidates are
+    /// looked up at once, so that this stays cheap under pressure.
+    fn close_longest_silent(&mut self, spare: Option<RunSlot>, out: &mut Vec<Output>) {
+        loop {
+            while let Some((heard, slot, trace)) = self.silent.pop() {
+                let still = self.slots[slot as usize]
+                    .as_deref()
+                    .is_some_and(|run| run.heard == heard && run.meta().trace_id == trace);
+                if still && Some(slot) != spare {
+                    return self.abandon(slot, out);
+                }
+            }
+            self.silent = self
+                .slots
+                .iter()
+                .zip(0..)
+                .filter_map(|(run, slot)| Some((run.as_deref()?, slot)))
+                .filter(|(_, slot)| Some(*slot) != spare)
+                .map(|(run, slot)| (run.heard, slot, run.meta().trace_id))
+                .collect();
+            if self.silent.is_empty() {
+                return;
+            }
+            self.silent.sort_unstable_by(|a, b| b.cmp(a));
+            let drop = self.silent.len().saturating_sub(CANDIDATES);
+            self.silent.drain(..drop);
+        }
+    }
+
+    /// The open runs, in the order of their starts.
+    fn open_slots(&self) -> Vec<RunSlot> {
+        let mut open: Vec<(Time, [u8; 16], RunSlot)> = (0..)
+            .zip(&self.slots)
+            .filter_map(|(slot, run)| Some((slot, run.as_deref()?)))
+            .map(|(slot, run)| (run.start(), run.meta().trace_id, slot))
+            .collect();
+        open.sort_unstable();
+        open.into_iter().map(|(_, _, slot)| slot).collect()
+    }
+
+    fn slot_of(&self, run_id: &str, project: Option<i64>) -> Option<RunSlot> {
+        let run = RunRef {
+            project,
+            ..RunRef::default()
+        };
+        self.by_trace.get(&self.trace_of(run_id, &run)).copied()
+    }
+
+    fn trace_of(&self, run_id: &str, run: &RunRef<'_>) -> [u8; 16] {
+        let epoch = run.epoch.as_deref().unwrap_or_default();
+        run_trace_id(run_id, &self.source, epoch, run.project)
+    }
+}
+
+enum Found {
+    Open(RunSlot),
+    New,
+    Sealed,
+    None,
+}
+
+/// How many silent runs are looked up at once.
+const CANDIDATES: usize = 64;
+
+/// The runs that ended last.
+#[derive(Debug)]
+struct Sealed {
+    known: FxHashSet<[u8; 16]>,
+    order: VecDeque<[u8; 16]>,
+    max: usize,
+}
+
+impl Sealed {
+    fn new(max: usize) -> Self {
+        Self {
+            known: FxHashSet::default(),
+            order: VecDeque::new(),
+            max,
+        }
+    }
+
+    fn has(&self, trace: &[u8; 16]) -> bool {
+        self.known.contains(trace)
+    }
+
+    fn add(&mut self, trace: [u8; 16]) {
+        if self.max == 0 || !self.known.insert(trace) {
+            return;
+        }
+        if self.order.len() >= self.max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.order.push_back(trace);
+    }
+}
