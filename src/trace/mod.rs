@@ -1,2 +1,4 @@
 //! Finished nodes become OTLP spans, and spans become batches. Pure: the same
 //! node gives the same bytes for ever.
+
+pub mod ids;
