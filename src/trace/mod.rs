@@ -2,3 +2,4 @@
 //! node gives the same bytes for ever.
 
 pub mod ids;
+pub mod otlp;
