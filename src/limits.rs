@@ -18,6 +18,16 @@ pub const MESSAGE_BYTES_MAX: usize = 2_048;
 /// Events that one span carries; the rest is in `dropped_events_count`.
 pub const SPAN_EVENTS_MAX: usize = 128;
 
+/// Links that one span carries; the rest is in `dropped_links_count`.
+pub const SPAN_LINKS_MAX: usize = 128;
+
+/// One encoded span. Contents are left out first, then notes, so that it fits.
+pub const SPAN_BYTES_MAX: usize = 1 << 20;
+
+/// Once a span is larger than this, no content and no note joins it. What may
+/// still come (names, facts, chunk events, an exception, links) fits in the rest.
+pub const SPAN_CONTENT_BYTES_MAX: usize = SPAN_BYTES_MAX / 2;
+
 /// Sub-runs deeper than this are folded into the deepest one kept.
 pub const SCOPE_DEPTH_MAX: usize = 64;
 

@@ -195,6 +195,14 @@ impl<'a> Attributes<'a> {
         }
     }
 
+    /// The same, for somebody who takes it by value.
+    pub fn reborrow(&mut self) -> Attributes<'_> {
+        Attributes {
+            out: self.out,
+            key: self.key,
+        }
+    }
+
     /// A text.
     pub fn text(&mut self, name: &str, value: &str) {
         self.begin(name, string_size(value.len()));
