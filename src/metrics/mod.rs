@@ -1,4 +1,8 @@
 //! What happened becomes series: deltas are applied to a registry whose size is
 //! bounded, whatever names the workflows use.
+//!
+//! In come [`delta::Deltas`] and the time; out comes a page of metrics. Nothing
+//! that was counted is lost at a bound: it is counted as `__other__`.
 
+pub mod catalogue;
 pub mod delta;
