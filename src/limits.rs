@@ -57,6 +57,8 @@ pub const FINGERPRINTS_MAX: usize = 256;
 
 /// A run's result that a summary may hold; a longer one is left out of it.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+/// Types of events that the metrics tell apart; a dialect lists fewer.
+pub const EVENT_TYPES_MAX: usize = 256;
 
 /// Room that redaction needs beyond the content limit, so that a secret which
 /// straddles the cut is seen whole.

@@ -107,6 +107,15 @@ pub enum FreeLabel {
     Version,
 }
 
+/// Where a price comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CostBasis {
+    /// The server tells it.
+    Server,
+    /// The configured prices tell it.
+    PriceTable,
+}
+
 /// The catalogue is a table of constants; this says what is wrong with it, or
 /// with the bound that it has to fit into.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,8 +155,6 @@ pub const TASK_RESULTS: [&str; 2] = ["passed", "failed"];
 pub const DIRECTIONS: [&str; 2] = ["input", "output"];
 /// Parts of the tokens of one direction.
 pub const TOKEN_DETAILS: [&str; 3] = ["cache_read", "cache_write", "reasoning"];
-/// Where a price comes from.
-pub const COST_BASES: [&str; 2] = ["server", "price_table"];
 /// Why a feed lost something.
 pub const GAP_CAUSES: [&str; 5] = ["lagged", "disconnect", "joined_late", "totals", "unknown"];
 /// How a repair went.
@@ -169,6 +176,7 @@ macro_rules! names {
 }
 const RUN_OUTCOMES: [&str; RunOutcome::ALL.len()] = names!(RunOutcome);
 const NODE_OUTCOMES: [&str; NodeOutcome::ALL.len()] = names!(NodeOutcome);
+const COST_BASES: [&str; CostBasis::ALL.len()] = names!(CostBasis);
 const VERDICTS: [&str; Verified::ALL.len()] = names!(Verified);
 const REJECTIONS: [&str; Rejection::ALL.len()] = names!(Rejection);
 
@@ -399,6 +407,19 @@ impl FreeLabel {
     }
 }
 
+impl CostBasis {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Server, Self::PriceTable];
+
+    /// The value of the label `basis`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Server => "server",
+            Self::PriceTable => "price_table",
+        }
+    }
+}
+
 impl Kind {
     /// The word of the exposition.
     pub const fn as_str(self) -> &'static str {
@@ -538,6 +559,9 @@ mod tests {
                 (value as usize, value.as_str()),
                 (place, NODE_OUTCOMES[place])
             );
+        }
+        for (place, value) in CostBasis::ALL.into_iter().enumerate() {
+            assert_eq!((value as usize, value.as_str()), (place, COST_BASES[place]));
         }
         for (place, value) in Verified::ALL.into_iter().enumerate() {
             assert_eq!((value as usize, value.as_str()), (place, VERDICTS[place]));

@@ -4,5 +4,16 @@
 //! In come [`delta::Deltas`] and the time; out comes a page of metrics. Nothing
 //! that was counted is lost at a bound: it is counted as `__other__`.
 
+mod bounded;
 pub mod catalogue;
 pub mod delta;
+mod family;
+mod registry;
+mod scope;
+mod space;
+#[cfg(test)]
+mod tests;
+
+pub use bounded::Settings;
+pub use registry::Metrics;
+pub use space::OTHER;

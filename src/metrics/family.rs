@@ -1,0 +1,300 @@
+//! All series of one metric, as the `prometheus` registry collects them.
+//!
+//! The cells are those of `prometheus`, the table of label sets is ours. Its
+//! vectors find a series by a hash over the label values set end to end: there
+//! project 1 with workflow `2go` and project 12 with workflow `go` are one
+//! series. Here a label set is a key of numbers, and it is compared whole.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus::core::{Collector, Desc, Metric};
+use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter};
+use rustc_hash::FxHashMap;
+
+use super::catalogue::{CatalogueError, Descriptor, Kind, Label};
+use super::space::ValueId;
+use crate::wire::time::Time;
+
+/// Labels of the metric that has most of them.
+pub(super) const LABELS_MAX: usize = 7;
+
+/// A label set: for each label its value's number, the rest zero.
+pub(super) type Key = [ValueId; LABELS_MAX];
+
+/// One series. Holding one keeps no place in the table: only series that
+/// cannot be removed meanwhile may be kept.
+pub(super) struct Series {
+    pub(super) key: Key,
+    cell: Cell,
+    values: Box<[Arc<str>]>,
+    /// When it was last used, in nanoseconds.
+    used: AtomicU64,
+    /// Counts what comes here for want of room, for a series with `__other__` in it.
+    overflow: Option<IntCounter>,
+}
+
+/// One metric's series.
+pub(super) struct Family {
+    descriptor: &'static Descriptor,
+    table: Arc<Table>,
+    /// Stands in if a cell could not be made; [`Family::new`] has made one from
+    /// the same constants, so that does not happen.
+    spare: Cell,
+}
+
+#[derive(Clone)]
+enum Cell {
+    Counter(IntCounter),
+    Sum(Counter),
+    Gauge(Gauge),
+    Histogram(Histogram),
+}
+
+#[derive(Default)]
+struct Table(RwLock<FxHashMap<Key, Arc<Series>>>);
+
+/// What the registry holds of a family.
+struct Collected {
+    descriptor: &'static Descriptor,
+    desc: Desc,
+    /// The labels by name, as the exposition sorts them, with their places.
+    order: Vec<(&'static str, usize)>,
+    table: Arc<Table>,
+}
+
+impl Family {
+    /// A family without series.
+    pub(super) fn new(descriptor: &'static Descriptor) -> Result<Self, CatalogueError> {
+        Ok(Self {
+            descriptor,
+            table: Arc::default(),
+            spare: Cell::new(descriptor.kind).map_err(|e| row_error(descriptor, &e))?,
+        })
+    }
+
+    /// Lets a registry collect this family from now on.
+    pub(super) fn register(&self, registry: &prometheus::Registry) -> Result<(), CatalogueError> {
+        let names = || self.descriptor.all_labels().map(Label::name);
+        let mut order: Vec<_> = names().enumerate().map(|(i, name)| (name, i)).collect();
+        order.sort_unstable();
+        let desc = Desc::new(
+            self.descriptor.name.to_owned(),
+            self.descriptor.help.to_owned(),
+            names().map(str::to_owned).collect(),
+            Default::default(),
+        );
+        let collected = Collected {
+            descriptor: self.descriptor,
+            desc: desc.map_err(|e| row_error(self.descriptor, &e))?,
+            order,
+            table: self.table.clone(),
+        };
+        registry
+            .register(Box::new(collected))
+            .map_err(|e| row_error(self.descriptor, &e))
+    }
+
+    /// A new series, in the place of any that has this key.
+    pub(super) fn add(
+        &self,
+        key: Key,
+        values: Box<[Arc<str>]>,
+        overflow: Option<IntCounter>,
+        now: Time,
+    ) -> Arc<Series> {
+        let series = Arc::new(Series {
+            key,
+            cell: Cell::new(self.descriptor.kind).unwrap_or_else(|_| self.spare.clone()),
+            values,
+            used: AtomicU64::new(now.0),
+            overflow,
+        });
+        self.table.write(|table| table.insert(key, series.clone()));
+        series
+    }
+
+    /// Removes the series that are not to stay, and tells their keys.
+    pub(super) fn retain(&self, stays: impl Fn(&Series) -> bool) -> Vec<Key> {
+        self.table.write(|table| {
+            table
+                .extract_if(|_, series| !stays(series))
+                .map(|(key, _)| key)
+                .collect()
+        })
+    }
+
+    /// The series of this label set, if there is one.
+    pub(super) fn find(&self, key: &Key) -> Option<Arc<Series>> {
+        self.table.read(|table| table.get(key).cloned())
+    }
+
+    /// What it is.
+    pub(super) const fn descriptor(&self) -> &'static Descriptor {
+        self.descriptor
+    }
+}
+
+/// A call that does not fit the kind does nothing: the callers are in this
+/// folder, and the tests see each of them.
+impl Series {
+    /// Counts whole things. A counter that would overflow stands still rather
+    /// than go back.
+    pub(super) fn add(&self, count: u64, now: Time) {
+        if let Cell::Counter(cell) = &self.cell {
+            cell.inc_by(count.min(u64::MAX - cell.get()));
+        }
+        if count > 0 {
+            self.count_overflow();
+        }
+        self.touch(now);
+    }
+
+    /// Adds seconds or money; nothing that is not a number, and never less than nothing.
+    pub(super) fn add_sum(&self, amount: f64, now: Time) {
+        if amount.is_finite() && amount > 0.0 {
+            if let Cell::Sum(cell) = &self.cell {
+                cell.inc_by(amount);
+            }
+            self.count_overflow();
+        }
+        self.touch(now);
+    }
+
+    /// Puts a time into a histogram.
+    pub(super) fn observe(&self, duration: Duration, now: Time) {
+        if let Cell::Histogram(cell) = &self.cell {
+            cell.observe(duration.as_secs_f64());
+        }
+        self.count_overflow();
+        self.touch(now);
+    }
+
+    /// Sets a gauge.
+    pub(super) fn set(&self, value: f64, now: Time) {
+        if let Cell::Gauge(cell) = &self.cell {
+            cell.set(value);
+        }
+        self.touch(now);
+    }
+
+    /// Moves a gauge.
+    pub(super) fn shift(&self, by: f64, now: Time) {
+        if let Cell::Gauge(cell) = &self.cell {
+            cell.add(by);
+        }
+        self.touch(now);
+    }
+
+    /// It is in use. Time does not go back here, whatever the clock does.
+    pub(super) fn touch(&self, now: Time) {
+        if now.0 > self.used.load(Relaxed) {
+            self.used.store(now.0, Relaxed);
+        }
+    }
+
+    fn count_overflow(&self) {
+        if let Some(overflow) = &self.overflow {
+            overflow.inc();
+        }
+    }
+
+    /// When it was last used.
+    pub(super) fn used(&self) -> Time {
+        Time(self.used.load(Relaxed))
+    }
+
+    /// The counter behind it, if it is one.
+    pub(super) fn counter(&self) -> Option<&IntCounter> {
+        match &self.cell {
+            Cell::Counter(cell) => Some(cell),
+            _ => None,
+        }
+    }
+}
+
+impl Cell {
+    /// The family has the name, the help and the labels; a cell needs none of its own.
+    fn new(kind: Kind) -> prometheus::Result<Self> {
+        Ok(match kind {
+            Kind::Counter => Self::Counter(IntCounter::new("x", "x")?),
+            Kind::Sum => Self::Sum(Counter::new("x", "x")?),
+            Kind::Gauge => Self::Gauge(Gauge::new("x", "x")?),
+            Kind::Histogram(buckets) => {
+                let opts = HistogramOpts::new("x", "x").buckets(buckets.to_vec());
+                Self::Histogram(Histogram::with_opts(opts)?)
+            }
+        })
+    }
+
+    fn metric(&self) -> proto::Metric {
+        match self {
+            Self::Counter(cell) => cell.metric(),
+            Self::Sum(cell) => cell.metric(),
+            Self::Gauge(cell) => cell.metric(),
+            Self::Histogram(cell) => cell.metric(),
+        }
+    }
+}
+
+impl Table {
+    /// A thread that panicked while it held the lock leaves a whole table: each
+    /// change of it is one call.
+    fn read<T>(&self, f: impl FnOnce(&FxHashMap<Key, Arc<Series>>) -> T) -> T {
+        f(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, f: impl FnOnce(&mut FxHashMap<Key, Arc<Series>>) -> T) -> T {
+        f(&mut self.0.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Collector for Collected {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        // The lock is held for a copy of pointers only: a scrape must not keep the fold waiting.
+        let table: Vec<_> = self.table.read(|table| table.values().cloned().collect());
+        let metrics = table
+            .iter()
+            .map(|series| {
+                let mut metric = series.cell.metric();
+                metric.set_label(
+                    self.order
+                        .iter()
+                        .map(|(name, i)| pair(name, &series.values[*i]))
+                        .collect(),
+                );
+                metric
+            })
+            .collect();
+        let mut family = MetricFamily::default();
+        family.set_name(self.descriptor.name.to_owned());
+        family.set_help(self.descriptor.help.to_owned());
+        family.set_field_type(match self.descriptor.kind {
+            Kind::Counter | Kind::Sum => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram(_) => MetricType::HISTOGRAM,
+        });
+        family.set_metric(metrics);
+        vec![family]
+    }
+}
+
+fn pair(name: &str, value: &str) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
+    pair
+}
+
+fn row_error(descriptor: &'static Descriptor, error: &prometheus::Error) -> CatalogueError {
+    CatalogueError::Row {
+        name: descriptor.name,
+        reason: error.to_string(),
+    }
+}

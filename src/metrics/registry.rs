@@ -1,0 +1,342 @@
+//! The registry: deltas go in, a page of metrics comes out.
+//!
+//! A workflow's known label sets are at zero from its first run on, a task's,
+//! a model's and a tool's from their first end: so that `increase()` sees the
+//! first failure. Two exceptions save room: the histograms by outcome come
+//! with the first such outcome (their counters are there), and the seconds of
+//! waits come when a run first waits.
+//!
+//! Which series a run feeds is decided when it starts and kept until it ends.
+
+use std::sync::Arc;
+
+use prometheus::proto::MetricFamily;
+use prometheus::{Registry, TextEncoder};
+use rustc_hash::FxHashMap;
+
+use super::bounded::{Bounded, RunKey, Settings, key};
+use super::catalogue::{
+    CatalogueError, CostBasis, FreeLabel, GAP_CAUSES, Group, Id, PAUSE_REASONS, REPAIR_RESULTS,
+};
+use super::delta::{Delta, Deltas, RunSlot};
+use super::family::Series;
+use super::scope::{Scope, candidates};
+use super::space::ValueId;
+use crate::run::finished::{RunMeta, Verified};
+use crate::wire::rejection::Rejection;
+use crate::wire::time::Time;
+
+/// All metrics of the program.
+pub struct Metrics {
+    bounded: Bounded,
+    scopes: FxHashMap<RunKey, Scope>,
+    /// Bounded by the table of open runs, whose places these are.
+    open: FxHashMap<RunSlot, OpenRun>,
+    /// Rises when series were removed.
+    generation: u64,
+    own: OwnSeries,
+    /// By dialect: the table of names, and a counter for each.
+    events: Vec<(&'static [&'static str], Vec<Arc<Series>>)>,
+}
+
+struct OpenRun {
+    scope: RunKey,
+    waiting: bool,
+}
+
+/// The series without free labels, which stay for ever.
+struct OwnSeries {
+    chunk_events_thinned: Arc<Series>,
+    verified: Vec<Arc<Series>>,
+    rejected: Vec<Arc<Series>>,
+    gaps: Vec<Arc<Series>>,
+    repaired: Vec<Arc<Series>>,
+    feed_delay: Arc<Series>,
+    connected: Arc<Series>,
+    reconnects: Arc<Series>,
+    paused: Vec<Arc<Series>>,
+}
+
+impl Metrics {
+    /// A registry with the metrics of runs, feed, repair and build. The others
+    /// are shown once the part that feeds them asks with [`Self::register`].
+    pub fn new(settings: &Settings) -> Result<Self, CatalogueError> {
+        let mut bounded = Bounded::new(settings)?;
+        for group in [Group::Run, Group::Feed, Group::Repair, Group::Build] {
+            bounded.register(group)?;
+        }
+        Ok(Self {
+            own: OwnSeries::new(&mut bounded),
+            bounded,
+            scopes: FxHashMap::default(),
+            open: FxHashMap::default(),
+            generation: 0,
+            events: Vec::new(),
+        })
+    }
+
+    /// Shows the metrics of one more part of the program, once.
+    pub fn register(&mut self, group: Group) -> Result<(), CatalogueError> {
+        self.bounded.register(group)
+    }
+
+    /// Counts what happened. `event_types` are the names of the dialect that
+    /// the events came through.
+    pub fn apply(&mut self, deltas: &Deltas, event_types: &'static [&'static str], now: Time) {
+        self.count_events(&deltas.events_by_type, event_types, now);
+        for (series, count) in self.own.rejected.iter().zip(deltas.rejected) {
+            series.add(count, now);
+        }
+        self.own
+            .chunk_events_thinned
+            .add(deltas.chunk_events_thinned, now);
+        for delta in &deltas.in_order {
+            self.apply_one(delta, now);
+        }
+    }
+
+    /// Counts what a run, or a part of it, cost.
+    pub fn add_cost(
+        &mut self,
+        meta: &RunMeta,
+        provider: &str,
+        model: &str,
+        basis: CostBasis,
+        usd: f64,
+        now: Time,
+    ) {
+        let scope = self.scope_of(meta, now);
+        if let Some(scope) = self.scopes.get_mut(&scope) {
+            scope.cost([provider, model], basis, usd, &mut self.bounded, now);
+        }
+    }
+
+    /// Tells a project's name. A project has one name: a new one takes the old one's place.
+    pub fn set_project_info(&mut self, project: i64, name: &str, now: Time) {
+        let project = self.bounded.admit(FreeLabel::Project, &project.to_string());
+        self.bounded.hold(FreeLabel::Project, project);
+        self.bounded
+            .retain(Id::ProjectInfo, |key| key[0] != project);
+        let name = self.bounded.admit(FreeLabel::ProjectName, name);
+        self.bounded
+            .series(Id::ProjectInfo, key(&[project, name]), now)
+            .set(1.0, now);
+        self.bounded.drop_unused(FreeLabel::ProjectName, name);
+        self.bounded.let_go(FreeLabel::Project, project);
+    }
+
+    /// Tells this program's version.
+    pub fn set_build_info(&mut self, version: &str, now: Time) {
+        let version = self.bounded.admit(FreeLabel::Version, version);
+        self.bounded
+            .series(Id::BuildInfo, key(&[version]), now)
+            .set(1.0, now);
+    }
+
+    /// Tells whether the feed is connected.
+    pub fn set_source_connected(&mut self, connected: bool, now: Time) {
+        self.own.connected.set(f64::from(u8::from(connected)), now);
+    }
+
+    /// Tells whether reading rests, for one of [`PAUSE_REASONS`].
+    pub fn set_source_paused(&mut self, reason: &str, paused: bool, now: Time) {
+        self.own.paused[place(&PAUSE_REASONS, reason)].set(f64::from(u8::from(paused)), now);
+    }
+
+    /// Counts a connection after the first one.
+    pub fn source_reconnected(&mut self, now: Time) {
+        self.own.reconnects.add(1, now);
+    }
+
+    /// Tells when the newest event arrived. Before the first one there is no such time.
+    pub fn set_source_last_event(&mut self, at: Time, now: Time) {
+        self.bounded
+            .series(Id::SourceLastEvent, key(&[]), now)
+            .set(at.0 as f64 / 1e9, now);
+    }
+
+    /// Removes series that were idle for too long and belong to no open run,
+    /// which makes room for others, and tells how many.
+    pub fn sweep(&mut self, now: Time) -> usize {
+        let idle_max = self.bounded.idle_max();
+        let idle: Vec<RunKey> = self
+            .scopes
+            .iter()
+            .filter(|(_, scope)| scope.open == 0 && now.since(scope.used) > idle_max)
+            .map(|(key, _)| *key)
+            .collect();
+        let scopes = &self.scopes;
+        let removed = self.bounded.sweep(now, |run| {
+            scopes.get(run).is_some_and(|scope| scope.open > 0)
+        });
+        // After their series: until here these hold the scopes' values.
+        for key in idle {
+            if let Some(scope) = self.scopes.remove(&key) {
+                scope.close(&mut self.bounded);
+            }
+        }
+        self.generation += u64::from(removed > 0);
+        removed
+    }
+
+    fn apply_one(&mut self, delta: &Delta, now: Time) {
+        match delta {
+            Delta::RunStarted { run, meta } => self.run_started(*run, meta, now),
+            Delta::RunWaiting { run, waiting } => {
+                let Some(open) = self.open.get_mut(run) else {
+                    return;
+                };
+                if open.waiting != *waiting
+                    && let Some(scope) = self.scopes.get_mut(&open.scope)
+                {
+                    open.waiting = *waiting;
+                    scope.run_waiting(*waiting, &mut self.bounded, now);
+                }
+            }
+            Delta::TaskFinished { run, .. }
+            | Delta::ToolFinished { run, .. }
+            | Delta::WaitFinished { run, .. } => self.in_run(*run, delta, now),
+            Delta::RunFinished { run, verified, .. } => {
+                if self.open.contains_key(run) {
+                    self.own.verified[*verified as usize].add(1, now);
+                    self.in_run(*run, delta, now);
+                    self.run_gone(*run, now);
+                }
+            }
+            Delta::RunRepaired { result } => {
+                self.own.repaired[place(&REPAIR_RESULTS, result)].add(1, now);
+            }
+            Delta::Gap { cause } => self.own.gaps[place(&GAP_CAUSES, cause)].add(1, now),
+            Delta::FeedDelay(delay) => self.own.feed_delay.observe(*delay, now),
+        }
+    }
+
+    fn run_started(&mut self, run: RunSlot, meta: &RunMeta, now: Time) {
+        // A place is free when a run takes it; if not, the gauge must not keep the old run.
+        self.run_gone(run, now);
+        let key = self.scope_of(meta, now);
+        if let Some(scope) = self.scopes.get_mut(&key) {
+            scope.run_started(now);
+            let open = OpenRun {
+                scope: key,
+                waiting: false,
+            };
+            self.open.insert(run, open);
+        }
+    }
+
+    fn run_gone(&mut self, run: RunSlot, now: Time) {
+        if let Some(open) = self.open.remove(&run)
+            && let Some(scope) = self.scopes.get_mut(&open.scope)
+        {
+            scope.run_gone(open.waiting, now);
+        }
+    }
+
+    fn in_run(&mut self, run: RunSlot, delta: &Delta, now: Time) {
+        if let Some(open) = self.open.get(&run)
+            && let Some(scope) = self.scopes.get_mut(&open.scope)
+        {
+            scope.apply(delta, &mut self.bounded, now);
+        }
+    }
+
+    /// The scope that has room for this run; there is one when this returns.
+    fn scope_of(&mut self, meta: &RunMeta, now: Time) -> RunKey {
+        let project = meta.project.map(|id| id.to_string()).unwrap_or_default();
+        let system = self.bounded.admit(FreeLabel::System, meta.system);
+        let project = self.bounded.admit(FreeLabel::Project, &project);
+        let workflow = self.bounded.admit(FreeLabel::Workflow, &meta.workflow);
+        let [own, project_only, other] = candidates([system, project, workflow]);
+        let key = [own, project_only]
+            .into_iter()
+            .find(|key| self.scopes.contains_key(key) || self.bounded.fits(Scope::starting(*key)))
+            .unwrap_or(other);
+        let scope = self
+            .scopes
+            .entry(key)
+            .or_insert_with(|| Scope::new(key, self.generation, &mut self.bounded, now));
+        scope.renew(self.generation, &mut self.bounded, now);
+        self.bounded.drop_unused(FreeLabel::Project, project);
+        self.bounded.drop_unused(FreeLabel::Workflow, workflow);
+        key
+    }
+
+    fn count_events(&mut self, counts: &[u64], types: &'static [&'static str], now: Time) {
+        let same = |names: &[&str]| std::ptr::eq(names, types) || names == types;
+        let known = self.events.iter().position(|(names, _)| same(names));
+        let known = known.unwrap_or_else(|| {
+            let series = types
+                .iter()
+                .map(|t| event_series(&mut self.bounded, t, now));
+            let series = series.collect();
+            self.events.push((types, series));
+            self.events.len() - 1
+        });
+        let (_, series) = &self.events[known];
+        for (place, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            match series.get(place) {
+                Some(series) => series.add(*count, now),
+                None => event_series(&mut self.bounded, "unknown", now).add(*count, now),
+            }
+        }
+    }
+
+    /// All families that have series, by name, their series by label values.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.bounded.registry().gather()
+    }
+
+    /// The page in the classic text format.
+    pub fn text(&self) -> String {
+        // Fails only for a family without a name or without series: there are none.
+        TextEncoder::new()
+            .encode_to_string(&self.gather())
+            .unwrap_or_default()
+    }
+
+    /// The registry itself: a clone of it can be gathered in another thread.
+    pub const fn registry(&self) -> &Registry {
+        self.bounded.registry()
+    }
+}
+
+impl OwnSeries {
+    fn new(bounded: &mut Bounded) -> Self {
+        let mut all = |id, count: usize| -> Vec<Arc<Series>> {
+            (0..count)
+                .map(|value| bounded.series(id, key(&[value as ValueId]), Time::ZERO))
+                .collect()
+        };
+        let verified = all(Id::RunsVerified, Verified::ALL.len());
+        let rejected = all(Id::EventsRejected, Rejection::ALL.len());
+        let gaps = all(Id::FeedGaps, GAP_CAUSES.len());
+        let repaired = all(Id::RunsRepaired, REPAIR_RESULTS.len());
+        let paused = all(Id::SourcePaused, PAUSE_REASONS.len());
+        let mut one = |id| bounded.series(id, key(&[]), Time::ZERO);
+        Self {
+            chunk_events_thinned: one(Id::ChunkEventsThinned),
+            feed_delay: one(Id::FeedDelay),
+            connected: one(Id::SourceConnected),
+            reconnects: one(Id::SourceReconnects),
+            verified,
+            rejected,
+            gaps,
+            repaired,
+            paused,
+        }
+    }
+}
+
+fn event_series(bounded: &mut Bounded, event_type: &str, now: Time) -> Arc<Series> {
+    let value = bounded.admit(FreeLabel::EventType, event_type);
+    let series = bounded.series(Id::Events, key(&[value]), now);
+    bounded.drop_unused(FreeLabel::EventType, value);
+    series
+}
+
+/// Where a text stands among the known ones; the last is for those that are not.
+fn place(known: &[&str], text: &str) -> usize {
+    let found = known.iter().position(|k| *k == text);
+    found.unwrap_or(known.len().saturating_sub(1))
+}

@@ -1,0 +1,449 @@
+//! The series of one workflow: what its runs feed, with the look-ups behind it.
+//!
+//! Series are looked up once and kept here, never ones that belong to another
+//! workflow or to nobody: a kept series has this scope's run labels, and those
+//! are not removed while one of its runs is open. When series were removed
+//! anywhere, everything is looked up anew at the next start of a run.
+
+use std::array;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use super::bounded::{Bounded, RunKey, run_key};
+use super::catalogue::{
+    CostBasis, DIRECTIONS, FreeLabel, Id, RUN_STATES, TASK_RESULTS, TOKEN_DETAILS, WAIT_KINDS,
+};
+use super::delta::{Delta, TokenDelta};
+use super::family::{Key, Series};
+use super::space::{OTHER_ID, ValueId};
+use crate::wire::event::{NodeOutcome, RunOutcome};
+use crate::wire::time::Time;
+
+/// One workflow of one project, or what stands in for those without room.
+pub(super) struct Scope {
+    key: RunKey,
+    /// How many of its runs are open.
+    pub(super) open: usize,
+    /// When one of them last started, ended, or cost something.
+    pub(super) used: Time,
+    /// The state of the registry in which the series below were looked up.
+    generation: u64,
+    runs: RunSeries,
+    tasks: FxHashMap<ValueId, TaskSeries>,
+    models: FxHashMap<[ValueId; 2], ModelSeries>,
+    tools: FxHashMap<[ValueId; 2], ToolSeries>,
+}
+
+struct RunSeries {
+    started: Arc<Series>,
+    finished: [Arc<Series>; RunOutcome::ALL.len()],
+    open: [Arc<Series>; RUN_STATES.len()],
+    tasks: [Arc<Series>; TASK_RESULTS.len()],
+}
+
+struct TaskSeries {
+    finished: [Arc<Series>; NodeOutcome::ALL.len()],
+    duration: Arc<Series>,
+    attempts: Arc<Series>,
+    validation_failures: Arc<Series>,
+    escalations: Arc<Series>,
+    cache_hits: Arc<Series>,
+}
+
+struct ModelSeries {
+    tokens: [Arc<Series>; DIRECTIONS.len()],
+    details: [Arc<Series>; TOKEN_DETAILS.len()],
+}
+
+struct ToolSeries {
+    calls: [Arc<Series>; NodeOutcome::ALL.len()],
+}
+
+impl Scope {
+    /// The series that every workflow has from its first run on. Room for all
+    /// of them, or the run goes to `__other__` as a whole.
+    pub(super) fn starting(key: RunKey) -> impl Iterator<Item = (Id, Key)> {
+        let closed =
+            |id, count: usize| (0..count).map(move |value| (id, run_key(key, &[value as ValueId])));
+        closed(Id::RunsFinished, RunOutcome::ALL.len())
+            .chain(closed(Id::RunsOpen, RUN_STATES.len()))
+            .chain(closed(Id::RunTasks, TASK_RESULTS.len()))
+            .chain([(Id::RunsStarted, run_key(key, &[]))])
+    }
+
+    /// A scope with its series at zero.
+    pub(super) fn new(key: RunKey, generation: u64, bounded: &mut Bounded, now: Time) -> Self {
+        for (label, value) in labels(key) {
+            bounded.hold(label, value);
+        }
+        Self {
+            key,
+            open: 0,
+            used: now,
+            generation,
+            runs: RunSeries::new(key, bounded, now),
+            tasks: FxHashMap::default(),
+            models: FxHashMap::default(),
+            tools: FxHashMap::default(),
+        }
+    }
+
+    /// Looks everything up anew if series were removed since, so that what
+    /// found no room before gets its chance.
+    pub(super) fn renew(&mut self, generation: u64, bounded: &mut Bounded, now: Time) {
+        self.used = self.used.max(now);
+        if self.generation == generation {
+            // Never idle for longer than the scope: so they are there as long as it is.
+            self.runs.touch(now);
+            return;
+        }
+        self.generation = generation;
+        self.runs = RunSeries::new(self.key, bounded, now);
+        self.tasks.clear();
+        self.models.clear();
+        self.tools.clear();
+    }
+
+    /// Ends the scope.
+    pub(super) fn close(self, bounded: &mut Bounded) {
+        for (label, value) in labels(self.key) {
+            bounded.let_go(label, value);
+        }
+    }
+
+    /// A run started.
+    pub(super) fn run_started(&mut self, now: Time) {
+        self.open += 1;
+        self.runs.started.add(1, now);
+        self.runs.open[0].shift(1.0, now);
+    }
+
+    /// A run started or stopped to wait. The seconds of all kinds of waits
+    /// start at zero then, so that the first wait's end is an increase.
+    pub(super) fn run_waiting(&mut self, waiting: bool, bounded: &mut Bounded, now: Time) {
+        let (from, to) = if waiting { (0, 1) } else { (1, 0) };
+        self.runs.open[from].shift(-1.0, now);
+        self.runs.open[to].shift(1.0, now);
+        if waiting {
+            for kind in 0..WAIT_KINDS.len() {
+                bounded.series(Id::RunWait, run_key(self.key, &[kind as ValueId]), now);
+            }
+        }
+    }
+
+    /// A run is open no more; how it ended is told elsewhere.
+    pub(super) fn run_gone(&mut self, waiting: bool, now: Time) {
+        self.open = self.open.saturating_sub(1);
+        self.used = self.used.max(now);
+        self.runs.open[usize::from(waiting)].shift(-1.0, now);
+        self.runs.touch(now);
+    }
+
+    /// Something happened in one of its open runs.
+    pub(super) fn apply(&mut self, delta: &Delta, bounded: &mut Bounded, now: Time) {
+        match delta {
+            Delta::TaskFinished { .. } => self.task_finished(delta, bounded, now),
+            Delta::ToolFinished {
+                server,
+                tool,
+                outcome,
+                duration,
+                ..
+            } => self.tool_finished([server, tool], *outcome, *duration, bounded, now),
+            Delta::WaitFinished { kind, duration, .. } => {
+                let last = WAIT_KINDS.len() - 1;
+                let kind = WAIT_KINDS
+                    .iter()
+                    .position(|k| **k == **kind)
+                    .unwrap_or(last);
+                bounded
+                    .series(Id::RunWait, run_key(self.key, &[kind as ValueId]), now)
+                    .add_sum(duration.as_secs_f64(), now);
+            }
+            Delta::RunFinished { .. } => self.run_finished(delta, bounded, now),
+            _ => {}
+        }
+    }
+
+    /// Something was paid for.
+    pub(super) fn cost(
+        &mut self,
+        model: [&str; 2],
+        basis: CostBasis,
+        usd: f64,
+        bounded: &mut Bounded,
+        now: Time,
+    ) {
+        let [provider, model] = admit_model(model, bounded);
+        bounded
+            .series(
+                Id::Cost,
+                run_key(self.key, &[provider, model, basis as ValueId]),
+                now,
+            )
+            .add_sum(usd, now);
+        bounded.drop_unused(FreeLabel::Provider, provider);
+        bounded.drop_unused(FreeLabel::Model, model);
+    }
+
+    fn run_finished(&mut self, delta: &Delta, bounded: &mut Bounded, now: Time) {
+        let Delta::RunFinished {
+            outcome,
+            error_type,
+            duration,
+            tasks_passed,
+            tasks_failed,
+            ..
+        } = delta
+        else {
+            return;
+        };
+        let place = *outcome as usize;
+        self.runs.finished[place].add(1, now);
+        self.runs.tasks[0].add(*tasks_passed, now);
+        self.runs.tasks[1].add(*tasks_failed, now);
+        bounded
+            .series(Id::RunDuration, run_key(self.key, &[place as ValueId]), now)
+            .observe(*duration, now);
+        // A run that somebody stopped, or that nobody knows of, made no error.
+        if matches!(outcome, RunOutcome::Error | RunOutcome::Timeout) {
+            let text = error_type.as_deref().filter(|e| !e.is_empty());
+            let value = bounded.admit(FreeLabel::ErrorType, text.unwrap_or("_OTHER"));
+            bounded
+                .series(Id::RunErrors, run_key(self.key, &[value]), now)
+                .add(1, now);
+            bounded.drop_unused(FreeLabel::ErrorType, value);
+        }
+    }
+
+    fn task_finished(&mut self, delta: &Delta, bounded: &mut Bounded, now: Time) {
+        let Delta::TaskFinished {
+            task,
+            outcome,
+            duration,
+            attempts,
+            validation_failures,
+            escalated,
+            cached,
+            tokens,
+            time_to_first_chunk,
+            ..
+        } = delta
+        else {
+            return;
+        };
+        let value = bounded.admit(FreeLabel::Task, task);
+        let record = |series: &TaskSeries| {
+            series.finished[*outcome as usize].add(1, now);
+            series.duration.observe(*duration, now);
+            series.attempts.add(*attempts, now);
+            series.validation_failures.add(*validation_failures, now);
+            series.escalations.add(u64::from(*escalated), now);
+            series.cache_hits.add(u64::from(*cached), now);
+        };
+        if let Some(series) = self.tasks.get(&value) {
+            record(series);
+        } else {
+            let mut lookup = Lookup::new(self.key, bounded, now);
+            let series = TaskSeries::new(value, &mut lookup);
+            let whole = lookup.whole;
+            record(&series);
+            if whole {
+                self.tasks.insert(value, series);
+            }
+            bounded.drop_unused(FreeLabel::Task, value);
+        }
+        if let Some(tokens) = tokens {
+            let first_chunk = time_to_first_chunk.filter(|_| !cached);
+            self.tokens_used(tokens, first_chunk, bounded, now);
+        }
+    }
+
+    fn tokens_used(
+        &mut self,
+        tokens: &TokenDelta,
+        first_chunk: Option<Duration>,
+        bounded: &mut Bounded,
+        now: Time,
+    ) {
+        let model = admit_model([&tokens.provider, &tokens.model], bounded);
+        let record = |series: &ModelSeries| {
+            series.tokens[0].add(tokens.input, now);
+            series.tokens[1].add(tokens.output, now);
+            series.details[0].add(tokens.cache_read, now);
+            series.details[1].add(tokens.cache_write, now);
+            series.details[2].add(tokens.reasoning, now);
+        };
+        if let Some(series) = self.models.get(&model) {
+            record(series);
+        } else {
+            let mut lookup = Lookup::new(self.key, bounded, now);
+            let series = ModelSeries::new(model, &mut lookup);
+            let whole = lookup.whole;
+            record(&series);
+            if whole {
+                self.models.insert(model, series);
+            }
+        }
+        if let Some(first_chunk) = first_chunk {
+            bounded
+                .series(Id::TimeToFirstChunk, run_key(self.key, &model), now)
+                .observe(first_chunk, now);
+        }
+        bounded.drop_unused(FreeLabel::Provider, model[0]);
+        bounded.drop_unused(FreeLabel::Model, model[1]);
+    }
+
+    fn tool_finished(
+        &mut self,
+        [server, tool]: [&str; 2],
+        outcome: NodeOutcome,
+        duration: Duration,
+        bounded: &mut Bounded,
+        now: Time,
+    ) {
+        let server = bounded.admit(FreeLabel::Server, server);
+        let tool = bounded.admit(FreeLabel::Tool, tool);
+        let place = outcome as usize;
+        if let Some(series) = self.tools.get(&[server, tool]) {
+            series.calls[place].add(1, now);
+        } else {
+            let mut lookup = Lookup::new(self.key, bounded, now);
+            let series = ToolSeries::new([server, tool], &mut lookup);
+            let whole = lookup.whole;
+            series.calls[place].add(1, now);
+            if whole {
+                self.tools.insert([server, tool], series);
+            }
+        }
+        // Fifteen series an outcome: they come with the first call that ends so.
+        bounded
+            .series(
+                Id::ToolDuration,
+                run_key(self.key, &[server, tool, place as ValueId]),
+                now,
+            )
+            .observe(duration, now);
+        bounded.drop_unused(FreeLabel::Server, server);
+        bounded.drop_unused(FreeLabel::Tool, tool);
+    }
+}
+
+/// Look-ups that belong together, and whether each found its own series.
+struct Lookup<'a> {
+    run: RunKey,
+    bounded: &'a mut Bounded,
+    now: Time,
+    whole: bool,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(run: RunKey, bounded: &'a mut Bounded, now: Time) -> Self {
+        Self {
+            run,
+            bounded,
+            now,
+            whole: true,
+        }
+    }
+
+    fn one(&mut self, id: Id, values: &[ValueId]) -> Arc<Series> {
+        let key = run_key(self.run, values);
+        let series = self.bounded.series(id, key, self.now);
+        self.whole &= series.key == key;
+        series
+    }
+}
+
+impl RunSeries {
+    fn new(key: RunKey, bounded: &mut Bounded, now: Time) -> Self {
+        let mut lookup = Lookup::new(key, bounded, now);
+        Self {
+            started: lookup.one(Id::RunsStarted, &[]),
+            finished: array::from_fn(|i| lookup.one(Id::RunsFinished, &[i as ValueId])),
+            open: array::from_fn(|i| lookup.one(Id::RunsOpen, &[i as ValueId])),
+            tasks: array::from_fn(|i| lookup.one(Id::RunTasks, &[i as ValueId])),
+        }
+    }
+
+    /// All of them are in use as long as the workflow is.
+    fn touch(&self, now: Time) {
+        let Self {
+            started,
+            finished,
+            open,
+            tasks,
+        } = self;
+        started.touch(now);
+        for series in finished.iter().chain(open).chain(tasks) {
+            series.touch(now);
+        }
+    }
+}
+
+impl TaskSeries {
+    fn new(task: ValueId, lookup: &mut Lookup<'_>) -> Self {
+        Self {
+            finished: array::from_fn(|i| lookup.one(Id::TasksFinished, &[task, i as ValueId])),
+            duration: lookup.one(Id::TaskDuration, &[task]),
+            attempts: lookup.one(Id::TaskAttempts, &[task]),
+            validation_failures: lookup.one(Id::ValidationFailures, &[task]),
+            escalations: lookup.one(Id::TaskEscalations, &[task]),
+            cache_hits: lookup.one(Id::TaskCacheHits, &[task]),
+        }
+    }
+}
+
+impl ModelSeries {
+    fn new([provider, model]: [ValueId; 2], lookup: &mut Lookup<'_>) -> Self {
+        Self {
+            tokens: array::from_fn(|i| lookup.one(Id::Tokens, &[provider, model, i as ValueId])),
+            // What was read from a cache or written to it went in; reasoning came out.
+            details: array::from_fn(|i| {
+                let direction = ValueId::from(i == 2);
+                lookup.one(
+                    Id::TokenDetails,
+                    &[provider, model, direction, i as ValueId],
+                )
+            }),
+        }
+    }
+}
+
+impl ToolSeries {
+    fn new([server, tool]: [ValueId; 2], lookup: &mut Lookup<'_>) -> Self {
+        Self {
+            calls: array::from_fn(|i| lookup.one(Id::ToolCalls, &[server, tool, i as ValueId])),
+        }
+    }
+}
+
+fn admit_model([provider, model]: [&str; 2], bounded: &mut Bounded) -> [ValueId; 2] {
+    [
+        bounded.admit(FreeLabel::Provider, or_unknown(provider)),
+        bounded.admit(FreeLabel::Model, or_unknown(model)),
+    ]
+}
+
+const fn or_unknown(name: &str) -> &str {
+    if name.is_empty() { "unknown" } else { name }
+}
+
+fn labels([system, project, workflow]: RunKey) -> [(FreeLabel, ValueId); 3] {
+    [
+        (FreeLabel::System, system),
+        (FreeLabel::Project, project),
+        (FreeLabel::Workflow, workflow),
+    ]
+}
+
+/// Where a run goes that finds no room: first its workflow, then its project.
+pub(super) fn candidates([system, project, workflow]: RunKey) -> [RunKey; 3] {
+    [
+        [system, project, workflow],
+        [system, project, OTHER_ID],
+        [system, OTHER_ID, OTHER_ID],
+    ]
+}
