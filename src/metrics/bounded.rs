@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{IntCounter, Registry};
+use rustc_hash::FxHashMap;
 
 use super::catalogue::{
     CATALOGUE, CatalogueError, Descriptor, FreeLabel, Group, Id, Kind, Label, RUN_LABELS,
@@ -179,17 +180,31 @@ impl Bounded {
     }
 
     /// Removes the series that were idle for too long and belong to no open
-    /// run, and tells how many.
+    /// run, and tells how many. Series with the same free labels are idle
+    /// together: a task that succeeds keeps its count of failures. Those whose
+    /// room is set aside stay: their removal would make no room, and they
+    /// belong to every run.
     pub(super) fn sweep(&mut self, now: Time, is_open: impl Fn(&RunKey) -> bool) -> usize {
         let idle_max = self.idle_max;
-        let idle = |series: &Series| now.since(series.used()) > idle_max;
+        let is_old = |used: Time| now.since(used) > idle_max;
+        let mut newest: FxHashMap<_, Time> = FxHashMap::default();
+        for family in self.families.iter().filter(|f| f.descriptor().of_runs) {
+            family.each(|series| {
+                let used = newest
+                    .entry(names_of(family.descriptor(), &series.key))
+                    .or_default();
+                *used = series.used().max(*used);
+            });
+        }
         let mut removed: Vec<(Id, Key)> = Vec::new();
-        for family in &self.families {
+        for family in self.families.iter().filter(|f| f.descriptor().of_runs) {
             let descriptor = family.descriptor();
-            if !descriptor.of_runs {
-                continue;
-            }
-            let gone = family.retain(|series| !idle(series) || is_open(&run_of(&series.key)));
+            let gone = family.retain(|series| {
+                let used = newest.get(&names_of(descriptor, &series.key));
+                used.is_none_or(|used| !is_old(*used))
+                    || is_set_aside(descriptor, &series.key)
+                    || is_open(&run_of(&series.key))
+            });
             removed.extend(gone.into_iter().map(|key| (descriptor.id, key)));
         }
         let mut count = removed.len();
@@ -197,7 +212,7 @@ impl Bounded {
         // A project's name stays as long as anything else speaks of the project.
         let projects = &self.spaces[FreeLabel::Project as usize];
         let gone = self.families[Id::ProjectInfo as usize]
-            .retain(|series| !idle(series) || projects.uses(series.key[0]) > 1);
+            .retain(|series| !is_old(series.used()) || projects.uses(series.key[0]) > 1);
         count += gone.len();
         self.forget(gone.into_iter().map(|key| (Id::ProjectInfo, key)));
         count
@@ -268,6 +283,32 @@ impl Bounded {
     }
 }
 
+#[cfg(test)]
+impl Bounded {
+    /// The room that series of runs take, and the values that they use.
+    pub(super) fn leftovers(&self) -> (usize, usize) {
+        let others = self.families.iter().filter(|f| !f.descriptor().of_runs);
+        let others = others.map(|family| {
+            let descriptor = family.descriptor();
+            let mut count = 0;
+            family.each(|series| count += usize::from(!is_set_aside(descriptor, &series.key)));
+            count * descriptor.weight()
+        });
+        let names = [
+            FreeLabel::Project,
+            FreeLabel::Workflow,
+            FreeLabel::Task,
+            FreeLabel::Server,
+            FreeLabel::Tool,
+            FreeLabel::Provider,
+            FreeLabel::Model,
+            FreeLabel::ErrorType,
+        ];
+        let values = names.map(|label| self.spaces[label as usize].len());
+        (self.taken - others.sum::<usize>(), values.iter().sum())
+    }
+}
+
 /// The key of these values.
 pub(super) fn key(values: &[ValueId]) -> Key {
     let mut key = Key::default();
@@ -285,6 +326,17 @@ pub(super) fn run_key(run: RunKey, rest: &[ValueId]) -> Key {
 
 fn run_of(key: &Key) -> RunKey {
     [key[0], key[1], key[2]]
+}
+
+/// The free labels, as bits, and their values.
+fn names_of(descriptor: &Descriptor, key: &Key) -> (u32, Key) {
+    let mut labels = 0;
+    let mut values = Key::default();
+    for (place, (label, value)) in free_values(descriptor, key).enumerate() {
+        labels |= 1 << label as u32;
+        values[place] = value;
+    }
+    (labels, values)
 }
 
 /// The key with `__other__` in the free labels from this place on.

@@ -24,8 +24,8 @@ pub(super) const LABELS_MAX: usize = 7;
 /// A label set: for each label its value's number, the rest zero.
 pub(super) type Key = [ValueId; LABELS_MAX];
 
-/// One series. Holding one keeps no place in the table: only series that
-/// cannot be removed meanwhile may be kept.
+/// One series. Holding one does not keep it on the page: see `scope` for
+/// which ones may be held.
 pub(super) struct Series {
     pub(super) key: Key,
     cell: Cell,
@@ -129,6 +129,12 @@ impl Family {
     /// The series of this label set, if there is one.
     pub(super) fn find(&self, key: &Key) -> Option<Arc<Series>> {
         self.table.read(|table| table.get(key).cloned())
+    }
+
+    /// Shows all of its series.
+    pub(super) fn each(&self, f: impl FnMut(&Series)) {
+        self.table
+            .read(|table| table.values().map(Arc::as_ref).for_each(f));
     }
 
     /// What it is.

@@ -301,6 +301,15 @@ impl Metrics {
     }
 }
 
+#[cfg(test)]
+impl Metrics {
+    /// Scopes, room and values of runs that are still in use.
+    pub(super) fn leftovers(&self) -> (usize, usize, usize) {
+        let (taken, values) = self.bounded.leftovers();
+        (self.scopes.len(), taken, values)
+    }
+}
+
 impl OwnSeries {
     fn new(bounded: &mut Bounded) -> Self {
         let mut all = |id, count: usize| -> Vec<Arc<Series>> {

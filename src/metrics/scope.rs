@@ -1,9 +1,10 @@
 //! The series of one workflow: what its runs feed, with the look-ups behind it.
 //!
-//! Series are looked up once and kept here, never ones that belong to another
-//! workflow or to nobody: a kept series has this scope's run labels, and those
-//! are not removed while one of its runs is open. When series were removed
-//! anywhere, everything is looked up anew at the next start of a run.
+//! Series are looked up once and kept here. What is kept is not removed from
+//! the page meanwhile: it either has this scope's run labels, and those stay
+//! while one of its runs is open, or its room is set aside, and it stays for
+//! ever. When series were removed anywhere, everything is looked up anew at the
+//! next start of a run, so that what found no room before gets its chance.
 
 use std::array;
 use std::sync::Arc;
@@ -31,6 +32,9 @@ pub(super) struct Scope {
     /// The state of the registry in which the series below were looked up.
     generation: u64,
     runs: RunSeries,
+    // A value that got nothing of its own is not held, so its number may pass
+    // to another name; that one then goes to `__other__` with it, until the
+    // next look-up. So these are bounded by the values of their labels.
     tasks: FxHashMap<ValueId, TaskSeries>,
     models: FxHashMap<[ValueId; 2], ModelSeries>,
     tools: FxHashMap<[ValueId; 2], ToolSeries>,
@@ -90,13 +94,10 @@ impl Scope {
         }
     }
 
-    /// Looks everything up anew if series were removed since, so that what
-    /// found no room before gets its chance.
+    /// Looks everything up anew if series were removed since.
     pub(super) fn renew(&mut self, generation: u64, bounded: &mut Bounded, now: Time) {
         self.used = self.used.max(now);
         if self.generation == generation {
-            // Never idle for longer than the scope: so they are there as long as it is.
-            self.runs.touch(now);
             return;
         }
         self.generation = generation;
@@ -138,7 +139,6 @@ impl Scope {
         self.open = self.open.saturating_sub(1);
         self.used = self.used.max(now);
         self.runs.open[usize::from(waiting)].shift(-1.0, now);
-        self.runs.touch(now);
     }
 
     /// Something happened in one of its open runs.
@@ -243,18 +243,12 @@ impl Scope {
             series.escalations.add(u64::from(*escalated), now);
             series.cache_hits.add(u64::from(*cached), now);
         };
-        if let Some(series) = self.tasks.get(&value) {
-            record(series);
-        } else {
-            let mut lookup = Lookup::new(self.key, bounded, now);
-            let series = TaskSeries::new(value, &mut lookup);
-            let whole = lookup.whole;
-            record(&series);
-            if whole {
-                self.tasks.insert(value, series);
-            }
-            bounded.drop_unused(FreeLabel::Task, value);
-        }
+        record(
+            self.tasks.entry(value).or_insert_with(|| {
+                TaskSeries::new(value, &mut Lookup::new(self.key, bounded, now))
+            }),
+        );
+        bounded.drop_unused(FreeLabel::Task, value);
         if let Some(tokens) = tokens {
             let first_chunk = time_to_first_chunk.filter(|_| !cached);
             self.tokens_used(tokens, first_chunk, bounded, now);
@@ -276,17 +270,11 @@ impl Scope {
             series.details[1].add(tokens.cache_write, now);
             series.details[2].add(tokens.reasoning, now);
         };
-        if let Some(series) = self.models.get(&model) {
-            record(series);
-        } else {
-            let mut lookup = Lookup::new(self.key, bounded, now);
-            let series = ModelSeries::new(model, &mut lookup);
-            let whole = lookup.whole;
-            record(&series);
-            if whole {
-                self.models.insert(model, series);
-            }
-        }
+        record(
+            self.models.entry(model).or_insert_with(|| {
+                ModelSeries::new(model, &mut Lookup::new(self.key, bounded, now))
+            }),
+        );
         if let Some(first_chunk) = first_chunk {
             bounded
                 .series(Id::TimeToFirstChunk, run_key(self.key, &model), now)
@@ -307,17 +295,10 @@ impl Scope {
         let server = bounded.admit(FreeLabel::Server, server);
         let tool = bounded.admit(FreeLabel::Tool, tool);
         let place = outcome as usize;
-        if let Some(series) = self.tools.get(&[server, tool]) {
-            series.calls[place].add(1, now);
-        } else {
-            let mut lookup = Lookup::new(self.key, bounded, now);
-            let series = ToolSeries::new([server, tool], &mut lookup);
-            let whole = lookup.whole;
-            series.calls[place].add(1, now);
-            if whole {
-                self.tools.insert([server, tool], series);
-            }
-        }
+        let series = self.tools.entry([server, tool]).or_insert_with(|| {
+            ToolSeries::new([server, tool], &mut Lookup::new(self.key, bounded, now))
+        });
+        series.calls[place].add(1, now);
         // Fifteen series an outcome: they come with the first call that ends so.
         bounded
             .series(
@@ -331,29 +312,20 @@ impl Scope {
     }
 }
 
-/// Look-ups that belong together, and whether each found its own series.
+/// Look-ups that belong together.
 struct Lookup<'a> {
     run: RunKey,
     bounded: &'a mut Bounded,
     now: Time,
-    whole: bool,
 }
 
 impl<'a> Lookup<'a> {
     fn new(run: RunKey, bounded: &'a mut Bounded, now: Time) -> Self {
-        Self {
-            run,
-            bounded,
-            now,
-            whole: true,
-        }
+        Self { run, bounded, now }
     }
 
     fn one(&mut self, id: Id, values: &[ValueId]) -> Arc<Series> {
-        let key = run_key(self.run, values);
-        let series = self.bounded.series(id, key, self.now);
-        self.whole &= series.key == key;
-        series
+        self.bounded.series(id, run_key(self.run, values), self.now)
     }
 }
 
@@ -365,20 +337,6 @@ impl RunSeries {
             finished: array::from_fn(|i| lookup.one(Id::RunsFinished, &[i as ValueId])),
             open: array::from_fn(|i| lookup.one(Id::RunsOpen, &[i as ValueId])),
             tasks: array::from_fn(|i| lookup.one(Id::RunTasks, &[i as ValueId])),
-        }
-    }
-
-    /// All of them are in use as long as the workflow is.
-    fn touch(&self, now: Time) {
-        let Self {
-            started,
-            finished,
-            open,
-            tasks,
-        } = self;
-        started.touch(now);
-        for series in finished.iter().chain(open).chain(tasks) {
-            series.touch(now);
         }
     }
 }

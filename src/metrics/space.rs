@@ -107,6 +107,12 @@ impl Space {
         &self.slots[id as usize].text
     }
 
+    /// How many values there are beside [`OTHER`].
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     /// How many things use the value.
     pub(super) fn uses(&self, id: ValueId) -> u32 {
         self.slots[id as usize].uses

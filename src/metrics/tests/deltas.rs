@@ -62,7 +62,12 @@ fn a_run_that_ends_is_counted_by_outcome_with_its_tasks_time_and_verdict() {
         (r#"runs_verified_total{result="match"}"#, 1.0),
         (r#"runs_verified_total{result="mismatch"}"#, 0.0),
     ]);
-    assert!(!bench.metrics.text().contains("TYPE runtrail_run_errors_total"));
+    assert!(
+        !bench
+            .metrics
+            .text()
+            .contains("TYPE runtrail_run_errors_total")
+    );
     bench.say(finished(4, RunOutcome::Success, None));
     bench.expect(&[(r#"runs_verified_total{result="match"}"#, 1.0)]);
 }
@@ -189,7 +194,12 @@ fn a_cache_hit_is_no_first_chunk_and_a_task_without_tokens_names_no_model() {
         (r#"task_cache_hits_total{project="1",system="akribes",task="a",workflow="w"}"#, 1.0),
         (r#"tokens_total{direction="input",model="gpt-5",project="1",provider="openai",system="akribes",workflow="w"}"#, 100.0),
     ]);
-    assert!(!bench.metrics.text().contains("TYPE runtrail_time_to_first_chunk"));
+    assert!(
+        !bench
+            .metrics
+            .text()
+            .contains("TYPE runtrail_time_to_first_chunk")
+    );
 }
 
 #[test]
