@@ -97,6 +97,8 @@ impl Scope {
     /// Looks everything up anew if series were removed since.
     pub(super) fn renew(&mut self, generation: u64, bounded: &mut Bounded, now: Time) {
         self.used = self.used.max(now);
+        // The series of runs are as young as the scope, so they stay as long as it does.
+        self.runs.started.touch(now);
         if self.generation == generation {
             return;
         }
