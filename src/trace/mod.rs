@@ -1,9 +1,11 @@
 //! Finished nodes become OTLP spans, and spans become batches. Pure: the same
 //! node gives the same bytes for ever.
 
+pub mod batch;
 pub mod content;
 pub mod events;
 pub mod ids;
+pub mod json;
 pub mod messages;
 pub mod node;
 pub mod openinference;

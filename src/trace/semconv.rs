@@ -203,6 +203,8 @@ fact_names! {
     ErrorKind => "runtrail.error.kind",
     ErrorCode => "runtrail.error.code",
     LoopId => "runtrail.loop.id",
+    Call => "runtrail.sub_run.call",
+    CallSite => "runtrail.sub_run.call_site",
 }
 
 /// The name of a note's event.
