@@ -12,7 +12,7 @@ use prost::Message;
 use super::content::ContentPolicy;
 use super::span::{SpanMaker, TraceSettings};
 use crate::run::finished::{
-    Assembled, FinishedNode, FinishedRun, Marks, NoteRecord, Notes, RunMeta, Streams,
+    Assembled, FinishedNode, FinishedRun, Marks, NoteRecord, Notes, RunMeta, Streams, Verified,
 };
 use crate::run::identity::{Identity, Path};
 use crate::run::summary::{Durations, RunSummary, TaskCounts};
@@ -31,6 +31,7 @@ pub(super) fn run() -> RunMeta {
     RunMeta {
         trace_id: *b"0123456789abcdef",
         system: "akribes",
+        source: "test".into(),
         project: Some(7),
         workflow: "review".into(),
         run_id: "exec-99".into(),
@@ -192,6 +193,7 @@ pub(super) fn fault(kind: &'static str, code: Option<&'static str>) -> Fault<'st
 
 pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
     FinishedRun {
+        verified: Verified::Match,
         start: at(0),
         end: at(9_000),
         marks: Marks::default(),
