@@ -7,12 +7,17 @@
 //! - [`run`]: events become runs and nodes
 //! - [`trace`]: finished nodes become OTLP spans, and batches of them
 //! - [`metrics`]: what happened becomes series
+//! - [`core`]: the above, put together
+//! - [`replay`] and [`cli`]: what the program does with it
 //!
 //! Everything up to and including the batches is pure: bytes and times come in,
 //! values come out, and the same input gives the same output for ever.
 
+pub mod cli;
+pub mod core;
 pub mod limits;
 pub mod metrics;
+pub mod replay;
 pub mod run;
 pub mod trace;
 pub mod wire;

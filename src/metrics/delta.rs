@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::run::finished::{RunMeta, Verified};
+pub use crate::run::outputs::RunSlot;
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::rejection::Rejection;
-
-/// The place of an open run in the table; used again after the run's end.
-pub type RunSlot = u32;
 
 /// Everything that changed since it was drained last.
 #[derive(Debug, Default)]

@@ -10,7 +10,10 @@ use super::sse::Frame;
 
 /// What a dialect makes of a frame.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and none is kept")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and none is kept"
+)]
 pub enum Item<'a> {
     /// Something happened in a run.
     Event {

@@ -114,6 +114,7 @@ fn started(run: RunSlot, project: Option<i64>, workflow: &str) -> Delta {
     let meta = RunMeta {
         trace_id: [7; 16],
         system: "akribes",
+        source: "test".into(),
         project,
         workflow: Arc::from(workflow),
         run_id: Arc::from("exec-99"),

@@ -199,7 +199,10 @@ fn fingerprint(event: &Engine<'_>) -> u64 {
 }
 
 /// One element of a batch.
-#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and none is kept")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large one is the common one, and none is kept"
+)]
 enum Hub<'a> {
     Execution(Execution<'a>),
     Registry(IgnoredAny),

@@ -1,0 +1,246 @@
+//! What the table of runs says becomes spans, summaries and deltas.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::limits::Limits;
+use crate::metrics::delta::{Delta, Deltas, TokenDelta};
+use crate::run::finished::{FinishedNode, FinishedRun};
+use crate::run::outputs::{Output, RunSlot};
+use crate::run::summary::RunSummary;
+use crate::trace::batch::{Batch, Batcher, ResourceInfo};
+use crate::trace::content::ContentPolicy;
+use crate::trace::span::{SpanMaker, TraceSettings};
+use crate::wire::event::{FactKey, FactValue, NodeKind};
+use crate::wire::rejection::Rejection;
+use crate::wire::time::Time;
+
+/// Makes of outputs what leaves the core.
+#[derive(Debug)]
+pub(super) struct Digest {
+    spans: SpanMaker,
+    policy: ContentPolicy,
+    batcher: Batcher,
+    markers: bool,
+    pub(super) batches: VecDeque<Batch>,
+    pub(super) summaries: VecDeque<RunSummary>,
+    pub(super) deltas: Deltas,
+}
+
+impl Digest {
+    pub(super) fn new(
+        trace: TraceSettings,
+        resource: &ResourceInfo,
+        limits: &Limits,
+        markers: bool,
+        event_types: usize,
+    ) -> Self {
+        Self {
+            policy: trace.content.clone(),
+            spans: SpanMaker::new(trace),
+            batcher: Batcher::new(resource, limits),
+            markers,
+            batches: VecDeque::new(),
+            summaries: VecDeque::new(),
+            deltas: Deltas {
+                events_by_type: vec![0; event_types],
+                ..Deltas::default()
+            },
+        }
+    }
+
+    /// Takes what the table said, in order.
+    pub(super) fn take(&mut self, outputs: &mut Vec<Output>, now: Time) {
+        for output in outputs.drain(..) {
+            self.one(output, now);
+        }
+        self.tick(now);
+    }
+
+    /// Time goes by: a batch may be old enough.
+    pub(super) fn tick(&mut self, now: Time) {
+        while let Some(batch) = self.batcher.poll(now) {
+            self.batches.push_back(batch);
+        }
+    }
+
+    /// Closes the open batch.
+    pub(super) fn flush(&mut self) {
+        while let Some(batch) = self.batcher.flush() {
+            self.batches.push_back(batch);
+        }
+    }
+
+    /// Counts an event by its type.
+    pub(super) fn count(&mut self, type_index: usize) {
+        if let Some(count) = self.deltas.events_by_type.get_mut(type_index) {
+            *count += 1;
+        }
+    }
+
+    /// Counts what was not taken.
+    pub(super) fn reject(&mut self, rejection: Rejection) {
+        self.deltas.rejected[rejection as usize] += 1;
+    }
+
+    /// How old the newest event of a frame was.
+    pub(super) fn delay(&mut self, delay: Duration) {
+        self.deltas.in_order.push(Delta::FeedDelay(delay));
+    }
+
+    fn one(&mut self, output: Output, now: Time) {
+        let delta = match output {
+            Output::Started(run, meta) => Delta::RunStarted { run, meta },
+            Output::Waiting(run, waiting) => Delta::RunWaiting { run, waiting },
+            Output::Progress(_, meta, start) => {
+                if self.markers {
+                    self.batcher.push(self.spans.marker(&meta, start), now);
+                }
+                return;
+            }
+            Output::Node(run, meta, node) => {
+                self.batcher.push(self.spans.node(&meta, &node), now);
+                match node_delta(run, &node) {
+                    Some(delta) => delta,
+                    None => return,
+                }
+            }
+            Output::Ended(run, meta, finished) => {
+                self.batcher.push(self.spans.root(&meta, &finished), now);
+                let delta = run_delta(run, &finished);
+                self.summaries
+                    .push_back(private(finished.summary, &self.policy));
+                delta
+            }
+            Output::Repaired(repair) => Delta::RunRepaired {
+                result: repair.as_str(),
+            },
+            Output::Gap(cause) => Delta::Gap {
+                cause: cause.as_str(),
+            },
+            Output::Thinned(count) => {
+                self.deltas.chunk_events_thinned += count;
+                return;
+            }
+            Output::Rejected(rejection) => return self.reject(rejection),
+        };
+        self.deltas.in_order.push(delta);
+    }
+}
+
+/// What a finished node says to the metrics.
+fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
+    let duration = node.duration.unwrap_or_else(|| node.end.since(node.start));
+    match node.kind {
+        NodeKind::Task if node.end_seen => Some(Delta::TaskFinished {
+            run,
+            task: Arc::clone(&node.name),
+            outcome: node.outcome,
+            duration,
+            attempts: node.attempt.unwrap_or(1),
+            validation_failures: u64::from(node.validation_failures),
+            escalated: node.escalated,
+            cached: node.cached,
+            tokens: node.usage.as_ref().map(|usage| TokenDelta {
+                provider: Arc::from(&*usage.provider),
+                model: Arc::from(&*usage.model),
+                input: usage.input_tokens,
+                output: usage.output_tokens,
+                cache_read: usage.cache_read_tokens,
+                cache_write: usage.cache_write_tokens,
+                reasoning: usage.reasoning_tokens,
+            }),
+            time_to_first_chunk: node.time_to_first_chunk,
+        }),
+        NodeKind::Tool if node.end_seen => Some(Delta::ToolFinished {
+            run,
+            server: Arc::from(text(node, FactKey::ToolServer).unwrap_or_default()),
+            tool: Arc::clone(&node.name),
+            outcome: node.outcome,
+            duration,
+        }),
+        NodeKind::Wait => Some(Delta::WaitFinished {
+            run,
+            kind: Arc::from(text(node, FactKey::WaitKind).unwrap_or("person")),
+            duration,
+        }),
+        _ => None,
+    }
+}
+
+fn run_delta(run: RunSlot, finished: &FinishedRun) -> Delta {
+    Delta::RunFinished {
+        run,
+        outcome: finished.outcome,
+        error_type: finished
+            .error
+            .as_ref()
+            .map(|fault| Arc::from(fault.error_type())),
+        duration: finished.end.since(finished.start),
+        tasks_passed: finished.summary.tasks.passed,
+        tasks_failed: finished.summary.tasks.failed,
+        verified: finished.verified,
+    }
+}
+
+fn text(node: &FinishedNode, key: FactKey) -> Option<&str> {
+    node.facts
+        .iter()
+        .find(|fact| fact.key == key)
+        .and_then(|fact| match &fact.value {
+            FactValue::Text(text) => Some(&**text),
+            _ => None,
+        })
+}
+
+/// A summary as it may leave: its error message and its output are redacted.
+fn private(mut summary: RunSummary, policy: &ContentPolicy) -> RunSummary {
+    if let Some(error) = &mut summary.error {
+        error.message = policy.message(&error.message).into_owned();
+    }
+    summary.output = summary.output.and_then(|output| redacted(&output, policy));
+    summary
+}
+
+/// JSON whose texts are redacted one by one, so that it stays JSON.
+fn redacted(json: &RawValue, policy: &ContentPolicy) -> Option<Box<RawValue>> {
+    let mut value: Value = serde_json::from_str(json.get()).ok()?;
+    if !redact_texts(&mut value, policy) {
+        return Some(json.to_owned());
+    }
+    serde_json::value::to_raw_value(&value).ok()
+}
+
+/// Whether anything had to be redacted. `Value` nests no deeper than its parser lets it.
+fn redact_texts(value: &mut Value, policy: &ContentPolicy) -> bool {
+    match value {
+        Value::String(text) => {
+            let safe = policy.redact(text).into_owned();
+            let changed = safe != *text;
+            *text = safe;
+            changed
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .fold(false, |changed, item| redact_texts(item, policy) | changed),
+        Value::Object(fields) => {
+            let mut changed = false;
+            for (name, field) in fields.iter_mut() {
+                // `"password": "…"` is a secret by its name.
+                let named = field.as_str().map(|text| format!("{name}: {text}"));
+                if named.is_some_and(|named| policy.redact(&named) != named) {
+                    *field = Value::String("[redacted]".to_owned());
+                    changed = true;
+                } else {
+                    changed |= redact_texts(field, policy);
+                }
+            }
+            changed
+        }
+        _ => false,
+    }
+}

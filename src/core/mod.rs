@@ -1,0 +1,267 @@
+//! The pure core, put together: bytes of a feed and answers of a server come in;
+//! batches of spans, summaries, metric deltas and wishes come out.
+//!
+//! The methods sort into inputs (`handle_*`) and outputs (`poll_*`, [`Core::deltas`]).
+//! After each input the outputs are taken, in any order, until there are no more.
+//! Nothing here looks at a clock: `now` is the time of arrival. Without it, as in
+//! a replay, the newest time of the feed stands in.
+
+mod digest;
+mod feed;
+
+use std::sync::Arc;
+
+use self::digest::Digest;
+use self::feed::{Feed, Taken};
+use crate::limits::Limits;
+use crate::metrics::delta::Deltas;
+use crate::run::RunSettings;
+use crate::run::outputs::{GapCause, Output, RunStatus, Wish};
+use crate::run::summary::RunSummary;
+use crate::run::table::RunTable;
+use crate::trace::batch::{Batch, ResourceInfo};
+use crate::trace::span::TraceSettings;
+use crate::wire::dialect::{Dialect, Item};
+use crate::wire::event::RunRef;
+use crate::wire::time::Time;
+
+/// What the core needs to know before it begins.
+#[derive(Debug, Clone)]
+pub struct CoreSettings {
+    /// The system whose feed it is; see [`Dialect::SYSTEMS`].
+    pub system: String,
+    /// The configured name of the source.
+    pub source: String,
+    /// What all spans say of where they come from.
+    pub resource: ResourceInfo,
+    /// What people choose about spans.
+    pub trace: TraceSettings,
+    /// Whether runs that are open for a while send a marker.
+    pub markers: bool,
+    /// Whether somebody can ask the server for what is missing.
+    pub repair: bool,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// There is no dialect of this name.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown system {0:?}: known are {known}", known = Dialect::SYSTEMS.join(", "))]
+pub struct UnknownSystem(String);
+
+/// The core of one source.
+#[derive(Debug)]
+pub struct Core {
+    feed: Feed,
+    dialect: Dialect,
+    runs: RunTable,
+    digest: Digest,
+    /// What the table says, between two steps.
+    outputs: Vec<Output>,
+}
+
+impl Core {
+    /// A core that has seen nothing.
+    pub fn new(settings: CoreSettings) -> Result<Self, UnknownSystem> {
+        let capture = settings.trace.content.captures();
+        let dialect = Dialect::of(&settings.system, capture)
+            .ok_or_else(|| UnknownSystem(settings.system.clone()))?;
+        let limits = settings.limits;
+        let run_settings = RunSettings {
+            limits: limits.clone(),
+            repair: settings.repair && dialect.has_log(),
+        };
+        Ok(Self {
+            feed: Feed::new(&limits),
+            runs: RunTable::new(dialect.system(), Arc::from(settings.source), run_settings),
+            digest: Digest::new(
+                settings.trace,
+                &settings.resource,
+                &limits,
+                settings.markers,
+                dialect.event_types().len(),
+            ),
+            dialect,
+            outputs: Vec::new(),
+        })
+    }
+
+    /// Takes bytes of the feed, cut anywhere, that arrived at `now`.
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Option<Time>) {
+        let Self {
+            feed,
+            dialect,
+            runs,
+            digest,
+            outputs,
+        } = self;
+        while let Some(taken) = feed.next(&mut bytes) {
+            take(taken, dialect, runs, digest, outputs, now);
+        }
+    }
+
+    /// The input is at its end. What is still open stays open: see
+    /// [`Self::handle_end_of_runs`].
+    pub fn handle_end_of_input(&mut self, now: Option<Time>) {
+        let Self {
+            feed,
+            dialect,
+            runs,
+            digest,
+            outputs,
+        } = self;
+        if let Some(taken) = feed.finish() {
+            take(taken, dialect, runs, digest, outputs, now);
+        }
+    }
+
+    /// Nothing more will come: open runs are abandoned, open batches closed.
+    pub fn handle_end_of_runs(&mut self) {
+        self.runs.handle_end(&mut self.outputs);
+        self.settle(None);
+        self.digest.flush();
+    }
+
+    /// The feed may have lost something.
+    pub fn handle_gap(&mut self, cause: GapCause, now: Time) {
+        self.runs.handle_gap(cause, now, &mut self.outputs);
+        self.settle(Some(now));
+    }
+
+    /// The feed was connected anew, and begins with a new stream of bytes.
+    pub fn handle_reconnect(&mut self, now: Option<Time>) {
+        self.handle_end_of_input(now);
+        self.runs.handle_reconnect();
+    }
+
+    /// Takes a page of the server's log of a run, as it was asked for by
+    /// [`Wish::ReadLog`].
+    pub fn handle_log_page(&mut self, run: &RunRef<'_>, page: &[u8], now: Time) {
+        let Self {
+            dialect,
+            runs,
+            digest,
+            outputs,
+            ..
+        } = self;
+        let id = run.id.as_deref().unwrap_or_default();
+        let read = dialect.read_log(run, page, &mut |item| match item {
+            Item::Event { event, .. } => runs.handle_logged_event(id, event),
+            Item::Rejected(rejection) => digest.reject(rejection),
+            Item::Other { .. } | Item::Lost { .. } => {}
+        });
+        match read {
+            Ok(page) => runs.handle_log_page(run, page, outputs),
+            Err(rejection) => {
+                digest.reject(rejection);
+                runs.handle_log_refused(run, outputs);
+            }
+        }
+        self.settle(Some(now));
+    }
+
+    /// The server will not give a run's log.
+    pub fn handle_log_refused(&mut self, run: &RunRef<'_>, now: Time) {
+        self.runs.handle_log_refused(run, &mut self.outputs);
+        self.settle(Some(now));
+    }
+
+    /// What the server says of a run, as it was asked for by [`Wish::AskStatus`].
+    pub fn handle_status(&mut self, run: &RunRef<'_>, status: RunStatus, now: Time) {
+        self.runs.handle_status(run, status, now, &mut self.outputs);
+        self.settle(Some(now));
+    }
+
+    /// Time goes by. To be called while the feed is connected.
+    pub fn handle_tick(&mut self, now: Time) {
+        self.runs.handle_tick(now, &mut self.outputs);
+        self.settle(Some(now));
+        self.digest.tick(now);
+    }
+
+    /// The next batch of spans that is ready.
+    pub fn poll_batch(&mut self) -> Option<Batch> {
+        self.digest.batches.pop_front()
+    }
+
+    /// The summary of the next run that ended.
+    pub fn poll_summary(&mut self) -> Option<RunSummary> {
+        self.digest.summaries.pop_front()
+    }
+
+    /// What the core would like to know from the server.
+    pub fn poll_wish(&mut self) -> Option<Wish> {
+        self.runs.poll_wish()
+    }
+
+    /// What changed since this was cleared last.
+    pub const fn deltas(&mut self) -> &mut Deltas {
+        &mut self.digest.deltas
+    }
+
+    /// The names of the event types that the deltas count.
+    pub const fn event_types(&self) -> &'static [&'static str] {
+        self.dialect.event_types()
+    }
+
+    /// The cursor to resume the feed from; empty when there is none.
+    pub fn last_event_id(&self) -> &str {
+        self.feed.last_event_id()
+    }
+
+    /// The newest time of the feed.
+    pub const fn clock(&self) -> Time {
+        self.runs.clock()
+    }
+
+    /// How many runs are open.
+    pub fn open_runs(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// What the open runs hold, roughly, in bytes.
+    pub const fn open_runs_bytes(&self) -> usize {
+        self.runs.bytes()
+    }
+
+    fn settle(&mut self, now: Option<Time>) {
+        let now = now.unwrap_or(self.runs.clock());
+        self.digest.take(&mut self.outputs, now);
+    }
+}
+
+fn take(
+    taken: Taken<'_>,
+    dialect: &mut Dialect,
+    runs: &mut RunTable,
+    digest: &mut Digest,
+    outputs: &mut Vec<Output>,
+    now: Option<Time>,
+) {
+    let frame = match taken {
+        Taken::Frame(frame) => frame,
+        Taken::Rejected(rejection) => return digest.reject(rejection),
+        Taken::Nothing => return,
+    };
+    let mut newest = None;
+    dialect.read(&frame, &mut |item| match item {
+        Item::Event { type_index, event } => {
+            digest.count(type_index);
+            newest = newest.max(event.at);
+            runs.handle_event(event, now, outputs);
+            if !outputs.is_empty() {
+                digest.take(outputs, now.unwrap_or(runs.clock()));
+            }
+        }
+        Item::Other { type_index } => digest.count(type_index),
+        Item::Lost { .. } => {
+            let now = now.unwrap_or(runs.clock());
+            runs.handle_gap(GapCause::Lagged, now, outputs);
+            digest.take(outputs, now);
+        }
+        Item::Rejected(rejection) => digest.reject(rejection),
+    });
+    if let (Some(now), Some(at)) = (now, newest) {
+        digest.delay(now.since(at));
+    }
+}

@@ -1,0 +1,126 @@
+//! `runtrail replay`: a recording goes through the core, and what comes out is
+//! printed.
+
+use std::io::{self, Read, Write};
+
+use thiserror::Error;
+
+use crate::cli::Emit;
+use crate::core::{Core, CoreSettings, UnknownSystem};
+use crate::limits::Limits;
+use crate::metrics::catalogue::CatalogueError;
+use crate::metrics::{self, Metrics};
+use crate::trace::json::{JsonError, to_json};
+use crate::wire::dialect::Dialect;
+
+/// Why a replay could not be done.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    /// The recording could not be read.
+    #[error("cannot read the recording: {0}")]
+    Read(#[source] io::Error),
+    /// The result could not be written.
+    #[error("cannot write the result: {0}")]
+    Write(#[source] io::Error),
+    /// Nothing of the recording is an event of the system.
+    #[error("nothing in the recording is an event of {system}: is it a feed of that system?")]
+    Nothing {
+        /// The system.
+        system: String,
+    },
+    /// There is no dialect of this name.
+    #[error(transparent)]
+    System(#[from] UnknownSystem),
+    /// A bound leaves no room for the metrics.
+    #[error(transparent)]
+    Metrics(#[from] CatalogueError),
+    /// A batch of our own is no export request.
+    #[error("a batch could not be printed: {0}")]
+    Json(#[from] JsonError),
+    /// A summary could not be printed.
+    #[error("a summary could not be printed: {0}")]
+    Summary(#[source] serde_json::Error),
+}
+
+/// How much is read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// Reads the recording to its end, and prints what becomes of it.
+pub fn replay(
+    settings: CoreSettings,
+    emit: Emit,
+    mut recording: impl Read,
+    out: &mut impl Write,
+) -> Result<(), ReplayError> {
+    let system = settings.system.clone();
+    let mut printer = Printer {
+        metrics: registry(&settings.limits)?,
+        emit,
+        events: 0,
+        out,
+    };
+    let mut core = Core::new(settings)?;
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        let read = match recording.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(ReplayError::Read(error)),
+        };
+        core.handle_bytes(&bytes[..read], None);
+        printer.print(&mut core)?;
+    }
+    core.handle_end_of_input(None);
+    core.handle_end_of_runs();
+    printer.print(&mut core)?;
+    if printer.events == 0 {
+        return Err(ReplayError::Nothing { system });
+    }
+    printer.finish()
+}
+
+struct Printer<'w, W> {
+    metrics: Metrics,
+    emit: Emit,
+    /// Events of known types.
+    events: u64,
+    out: &'w mut W,
+}
+
+impl<W: Write> Printer<'_, W> {
+    fn print(&mut self, core: &mut Core) -> Result<(), ReplayError> {
+        while let Some(batch) = core.poll_batch() {
+            if self.emit == Emit::Spans {
+                writeln!(self.out, "{}", to_json(&batch.body)?).map_err(ReplayError::Write)?;
+            }
+        }
+        while let Some(summary) = core.poll_summary() {
+            if self.emit == Emit::Summaries {
+                let line = serde_json::to_string(&summary).map_err(ReplayError::Summary)?;
+                writeln!(self.out, "{line}").map_err(ReplayError::Write)?;
+            }
+        }
+        let (types, now) = (core.event_types(), core.clock());
+        let deltas = core.deltas();
+        self.events += deltas.events_by_type.iter().skip(1).sum::<u64>();
+        self.metrics.apply(deltas, types, now);
+        deltas.clear();
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), ReplayError> {
+        if self.emit == Emit::Metrics {
+            self.out
+                .write_all(self.metrics.text().as_bytes())
+                .map_err(ReplayError::Write)?;
+        }
+        self.out.flush().map_err(ReplayError::Write)
+    }
+}
+
+fn registry(limits: &Limits) -> Result<Metrics, CatalogueError> {
+    let mut metrics = Metrics::new(&metrics::Settings::new(limits, Dialect::SYSTEMS))?;
+    metrics.set_build_info(env!("CARGO_PKG_VERSION"), crate::wire::time::Time::ZERO);
+    Ok(metrics)
+}
