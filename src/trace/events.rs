@@ -1,6 +1,7 @@
 //! The events of a span: chunks, notes and the exception, in the order of time,
 //! within their budget. Of what does not fit, notes go first; the exception never.
 
+use super::content::cut;
 use super::ids::{self, TraceId};
 use super::otlp::{Attributes, Reach, SpanWriter};
 use super::semconv;
@@ -11,7 +12,6 @@ use crate::limits::{NAME_BYTES_MAX, SPAN_CONTENT_BYTES_MAX, SPAN_EVENTS_MAX, SPA
 use crate::run::finished::{Link, NoteRecord, Notes, Streams};
 use crate::run::identity::Identity;
 use crate::run::pieces::Piece;
-use crate::trace::content::cut;
 use crate::wire::time::Time;
 
 /// Writes the events of spans; keeps its room from one to the next.

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use super::content::ContentPolicy;
 use super::ids;
 use super::span::SpanMaker;
 use super::testkit::*;
-use crate::limits::{MESSAGE_BYTES_MAX, SPAN_EVENTS_MAX, SPAN_LINKS_MAX};
+use crate::limits::{
+    FACT_VALUES_MAX, FACTS_MAX, MESSAGE_BYTES_MAX, SPAN_BYTES_MAX, SPAN_EVENTS_MAX, SPAN_LINKS_MAX,
+};
 use crate::run::finished::{Link, LinkReason, Marks, Streams, Tally};
 use crate::run::identity::Identity;
 use crate::run::summary::{Cost, ModelTokens, TaskCounts};
-use crate::wire::event::{Content, FactKey, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage};
+use crate::wire::event::{
+    Content, FactKey, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
+};
 
 fn root(outcome: RunOutcome, change: impl FnOnce(&mut crate::run::finished::FinishedRun)) -> Read {
     let mut run_ended = finished_run(outcome);
@@ -796,4 +801,68 @@ fn no_content_leaves_without_capture() {
         let leaked = bytes.windows(5).any(|window| window == b"xyzzy");
         assert!(!leaked, "{:#?}", Read::new(bytes));
     }
+}
+
+#[test]
+fn the_largest_node_there_can_be_still_fits_a_span() {
+    let text = "\u{1}".repeat(64 << 10);
+    let name = text.clone().leak() as &'static str;
+    let mut facts = Vec::new();
+    for (i, key) in super::semconv::FACT_KEYS.iter().take(FACTS_MAX).enumerate() {
+        facts.push(match i % 3 {
+            0 => fact(*key, content(&text)),
+            1 => fact(*key, name),
+            _ => fact(*key, &[name; FACT_VALUES_MAX][..]),
+        });
+    }
+    for kind in [
+        NodeKind::Task,
+        NodeKind::Tool,
+        NodeKind::Http,
+        NodeKind::Code,
+    ] {
+        let mut largest = node(kind, name)
+            .usage(usage())
+            .key(name)
+            .failed(Some(Fault {
+                kind: Some(name.into()),
+                code: Some(name.into()),
+                message: name.into(),
+            }));
+        largest.facts = facts.clone();
+        largest.links = vec![Link::Run([1; 16], LinkReason::ChildRun); 1_000];
+        for i in 0..1_000 {
+            largest = largest.note(i, NoteKind::Log, facts.clone());
+        }
+        let mut streams = spoken(1_000, 1_000);
+        (streams.agent, streams.key) = (Some(name.into()), Some(name.into()));
+        (streams.answer, streams.reasoning) = (assembled(&text), assembled(&text));
+        let mut large = settings(true, true);
+        large.content = ContentPolicy::new(true, &[] as &[&str], 1 << 20).unwrap();
+        let mut maker = SpanMaker::new(large);
+        let bytes = maker.node(&run(), &largest.streams(streams));
+        assert!(bytes.len() <= SPAN_BYTES_MAX, "{} bytes", bytes.len());
+        let read = Read::new(bytes);
+        assert_eq!(
+            read.event_names()
+                .iter()
+                .filter(|name| **name == "exception")
+                .count(),
+            1
+        );
+        assert!(read.span.dropped_events_count > 0);
+    }
+}
+
+#[test]
+fn the_same_node_gives_the_same_bytes_whatever_came_before_it() {
+    let task = node(NodeKind::Task, "t")
+        .usage(usage())
+        .streams(spoken(100, 3));
+    let other = node(NodeKind::Tool, "u").failed(Some(fault("Timeout", None)));
+    let mut maker = SpanMaker::new(settings(false, false));
+    let first = maker.node(&run(), &task).to_vec();
+    maker.node(&run(), &other);
+    maker.marker(&run(), at(1));
+    assert_eq!(maker.node(&run(), &task), first);
 }

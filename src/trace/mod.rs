@@ -1,5 +1,13 @@
 //! Finished nodes become OTLP spans, and spans become batches. Pure: the same
 //! node gives the same bytes for ever.
+//!
+//! What comes in is [`crate::run::finished`]; what goes out is
+//! [`batch::Batch`], a request body that is sent as it is.
+//!
+//! - [`span`] makes a span; [`node`], [`root`] and [`events`] say what is on it,
+//!   [`verdict`] how it ended, [`semconv`] what things are called
+//! - [`sheet`] and [`content`] decide what may leave; nothing passes by them
+//! - [`otlp`] and [`ids`] write it down, [`batch`] packs it, [`json`] shows it
 
 pub mod batch;
 pub mod content;

@@ -91,7 +91,9 @@ pub fn verdict(sheet: &mut Sheet<'_>, verdict: &Verdict<'_>, fault: Option<&Faul
     match verdict {
         Verdict::Failed { error_type, .. } => {
             sheet.name(semconv::ERROR_TYPE, error_type);
-            if let Some(kind) = fault.and_then(|fault| fault.kind.as_deref()) {
+            // Where there is no code the kind is the type already.
+            let kind = fault.and_then(|fault| fault.code.as_ref().and(fault.kind.as_deref()));
+            if let Some(kind) = kind {
                 sheet.name(semconv::ERROR_KIND, kind);
             }
         }

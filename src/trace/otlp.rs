@@ -266,15 +266,24 @@ impl<'a> Attributes<'a> {
         self.out.is_empty()
     }
 
-    /// Everything of a `KeyValue` up to the content of its `AnyValue`.
+    /// Everything of a `KeyValue` up to the content of its `AnyValue`. Most are
+    /// short, and every length in them takes one byte.
     fn begin(&mut self, name: &str, value_size: usize) {
         let size = nested_size(name.len()) + nested_size(value_size);
         self.out.reserve(1 + varint_size(size as u64) + size);
-        self.out.push(self.key);
-        varint(self.out, size as u64);
-        bytes_field(self.out, 1, name.as_bytes());
-        self.out.push(key(2, LENGTH));
-        varint(self.out, value_size as u64);
+        if size < 0x80 {
+            let before = [self.key, size as u8, key(1, LENGTH), name.len() as u8];
+            self.out.extend_from_slice(&before);
+            self.out.extend_from_slice(name.as_bytes());
+            self.out
+                .extend_from_slice(&[key(2, LENGTH), value_size as u8]);
+        } else {
+            self.out.push(self.key);
+            varint(self.out, size as u64);
+            bytes_field(self.out, 1, name.as_bytes());
+            self.out.push(key(2, LENGTH));
+            varint(self.out, value_size as u64);
+        }
     }
 }
 

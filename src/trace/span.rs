@@ -1,7 +1,7 @@
 //! Makes one OTLP span of one finished node, of a finished run, or of the start
 //! of a run.
 
-use super::content::ContentPolicy;
+use super::content::{ContentPolicy, cut};
 use super::events::{self, EventWriter, Happened};
 use super::node;
 use super::otlp::{Head, SpanKind, SpanWriter, Status};
@@ -12,7 +12,6 @@ use super::{ids, semconv};
 use crate::limits::{NAME_BYTES_MAX, SPAN_BYTES_MAX};
 use crate::run::finished::{FinishedNode, FinishedRun, RunMeta};
 use crate::run::identity::Identity;
-use crate::trace::content::cut;
 use crate::wire::time::Time;
 
 /// What people choose about spans.

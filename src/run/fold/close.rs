@@ -147,6 +147,9 @@ impl Fold {
         };
         let scope = node.scope;
         let finished = node.finish(end, ending);
+        if finished.marks.start_inferred {
+            self.begin_no_later(scope, finished.start);
+        }
         if finished.end_seen {
             self.sums
                 .add(&finished, scope == TOP, self.summary_names_max);
@@ -162,6 +165,25 @@ impl Fold {
             }
         }
         out.push(finished);
+    }
+
+    /// What encloses a node began no later than the node itself: an inferred
+    /// start moves what encloses it if that start was not seen either.
+    fn begin_no_later(&mut self, scope: u32, start: Time) {
+        let mut next = Some(scope);
+        while let Some(scope) = next.and_then(|index| self.scopes.at(index)) {
+            if let Some(node) = scope.node {
+                self.nodes.change(node, |node| {
+                    if node.start_inferred {
+                        node.start = node.start.min(start);
+                    }
+                });
+            }
+            next = scope.parent;
+        }
+        if self.begun.is_none() {
+            self.first = self.first.min(start);
+        }
     }
 
     /// A turn that was begun but never told of was none, unless something
