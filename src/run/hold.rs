@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::finished::{FinishedNode, FinishedRun, RunMeta, Streams};
-use super::fold::{Fold, Moment, Step, keep_fuller};
+use super::fold::{Fold, Moment, Step};
 use super::identity::Identity;
 use super::node::Room;
 use super::outputs::Wish;
@@ -167,6 +167,9 @@ impl Hold {
                 ended: self.run,
             };
         };
+        // A log that keeps no pieces of streams must not cost those that came live.
+        // One that keeps them knows better than a feed with gaps.
+        let logged_streams = rebuilt.fold.streamed();
         for kept in &self.live {
             let Ok(event) = postcard::from_bytes::<Event<'_>>(kept) else {
                 continue;
@@ -183,24 +186,24 @@ impl Hold {
             run,
             ..
         } = *rebuilt;
-        let mut streams: FxHashMap<Identity, Box<Streams>> = FxHashMap::default();
-        for mut node in self.nodes {
-            if let Some(lent) = node.streams.take() {
-                streams.insert(node.identity, lent);
-            }
-        }
-        let mut lend = |identity| {
-            streams
-                .remove(&identity)
-                .or_else(|| live.take_streams(identity))
-        };
         let mut nodes = published.unsent(nodes);
-        for node in &mut nodes {
-            if let Some(lent) = lend(node.identity) {
-                keep_fuller(&mut node.streams, lent);
+        if !logged_streams {
+            let mut streams: FxHashMap<Identity, Box<Streams>> = FxHashMap::default();
+            for mut node in self.nodes {
+                if let Some(lent) = node.streams.take() {
+                    streams.insert(node.identity, lent);
+                }
             }
+            let mut lend = |identity| {
+                streams
+                    .remove(&identity)
+                    .or_else(|| live.take_streams(identity))
+            };
+            for node in nodes.iter_mut().filter(|node| node.streams.is_none()) {
+                node.streams = lend(node.identity);
+            }
+            fold.lend_streams(lend);
         }
-        fold.lend_streams(lend);
         Adopted {
             fold,
             nodes,

@@ -7,7 +7,7 @@ use super::finished::{Assembled, FinishedNode, Link, Marks, NoteRecord, Notes, S
 use super::identity::Identity;
 use super::names;
 use super::pieces::Piece;
-use crate::limits::{FACTS_MAX, MESSAGE_BYTES_MAX, SPAN_EVENTS_MAX};
+use crate::limits::{FACTS_MAX, MESSAGE_BYTES_MAX, REDACTION_MARGIN_BYTES, SPAN_EVENTS_MAX};
 use crate::wire::event::{
     Chunk, Content, Fact, FactValue, Fault, NodeKind, NodeOutcome, RunOutcome, Stream, Text, Usage,
 };
@@ -281,9 +281,9 @@ pub(super) fn bounded_usage(usage: Usage<'_>) -> Usage<'static> {
     }
 }
 
-/// Twice what may leave, so that redaction sees a secret at the cut whole.
+/// What may leave and a margin, so that redaction sees a secret at the cut whole.
 fn cut(text: Text<'_>) -> Text<'static> {
-    let end = text.floor_char_boundary(2 * MESSAGE_BYTES_MAX);
+    let end = text.floor_char_boundary(MESSAGE_BYTES_MAX + REDACTION_MARGIN_BYTES);
     if end < text.len() {
         Text::Owned(text[..end].to_owned())
     } else {

@@ -18,12 +18,16 @@ pub(super) struct Repeats {
     /// The fingerprints of the events at the newest moment.
     at_newest: Vec<u64>,
     expected_until: Option<Time>,
+    /// The fingerprints at that moment that were not repeated yet: of two equal
+    /// events both may come again, a third one is new.
+    expected: Vec<u64>,
 }
 
 impl Repeats {
     /// From here on the server may repeat what it sent.
     pub(super) fn expect(&mut self) {
         self.expected_until = Some(self.newest);
+        self.expected.clone_from(&self.at_newest);
     }
 
     /// The log was read up to this place.
@@ -40,10 +44,19 @@ impl Repeats {
             self.last_seq = Some(seq);
         }
         let Some(at) = event.at else { return false };
-        if let (None, Some(until)) = (event.seq, self.expected_until)
-            && (at < until || at == until && self.at_newest.contains(&event.fingerprint))
-        {
-            return true;
+        if let (None, Some(until)) = (event.seq, self.expected_until) {
+            let known = self
+                .expected
+                .iter()
+                .position(|known| *known == event.fingerprint);
+            match known.filter(|_| at == until) {
+                _ if at < until => return true,
+                Some(known) => {
+                    self.expected.swap_remove(known);
+                    return true;
+                }
+                None => {}
+            }
         }
         if at > self.newest {
             self.newest = at;
@@ -114,6 +127,17 @@ mod tests {
             !repeats.is_repeat(&event(5, None, 2)),
             "the repeats are over"
         );
+    }
+
+    #[test]
+    fn of_equal_events_at_one_moment_as_many_are_repeats_as_there_were() {
+        let mut repeats = Repeats::default();
+        for _ in 0..2 {
+            assert!(!repeats.is_repeat(&event(5, None, 1)));
+        }
+        repeats.expect();
+        let again = [(); 3].map(|()| repeats.is_repeat(&event(5, None, 1)));
+        assert_eq!(again, [true, true, false]);
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) struct Fold {
     open_nodes_max: usize,
     summary_names_max: usize,
     thinned: u64,
+    /// Whether any piece of a stream was seen.
+    streamed: bool,
 }
 
 impl Fold {
@@ -80,6 +82,7 @@ impl Fold {
             open_nodes_max: limits.open_nodes_max.max(1),
             summary_names_max: limits.summary_names_max,
             thinned: 0,
+            streamed: false,
         }
     }
 
@@ -178,6 +181,11 @@ impl Fold {
         std::mem::take(&mut self.thinned)
     }
 
+    /// Whether any piece of a stream was seen.
+    pub(super) const fn streamed(&self) -> bool {
+        self.streamed
+    }
+
     /// Takes the streams of this open node out, if it had any.
     pub(super) fn take_streams(&mut self, identity: Identity) -> Option<Box<Streams>> {
         let index = self
@@ -190,14 +198,11 @@ impl Fold {
             .flatten()
     }
 
-    /// Gives streams to the open nodes that have fewer pieces of their own.
+    /// Gives streams to the open nodes.
     pub(super) fn lend_streams(&mut self, mut of: impl FnMut(Identity) -> Option<Box<Streams>>) {
-        for index in self.nodes.all(|_| true) {
-            self.nodes.change(index, |node| {
-                if let Some(lent) = of(node.identity) {
-                    keep_fuller(&mut node.streams, lent);
-                }
-            });
+        for index in self.nodes.all(|node| node.streams.is_none()) {
+            self.nodes
+                .change(index, |node| node.streams = of(node.identity));
         }
     }
 
@@ -275,19 +280,6 @@ impl Fold {
             links: std::mem::take(&mut self.links),
             restarts: self.restarts,
         })
-    }
-}
-
-/// Of two records of the same streams, the one that saw more of them.
-pub(super) fn keep_fuller(own: &mut Option<Box<Streams>>, other: Box<Streams>) {
-    let seen = |streams: &Streams| {
-        streams.pieces.answer.count()
-            + streams.pieces.reasoning.count()
-            + streams.stdout.count
-            + streams.stderr.count
-    };
-    if own.as_deref().is_none_or(|own| seen(own) < seen(&other)) {
-        *own = Some(other);
     }
 }
 

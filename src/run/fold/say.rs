@@ -26,6 +26,7 @@ impl Fold {
             None if chunk.kind == NodeKind::Code => return Err(Rejection::UnmatchedEnd),
             None => self.implied(scope, chunk, moment, out),
         };
+        self.streamed = true;
         let agent = chunk.agent.as_deref();
         let cached = self
             .scopes
