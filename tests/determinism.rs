@@ -1,6 +1,8 @@
 //! The same feed gives the same spans, however it comes: cut anywhere, runs
 //! interleaved in any way, read twice, or with gaps that are repaired.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on should stop")]
+
 mod support;
 
 use std::borrow::Cow;
@@ -46,7 +48,7 @@ fn spans_of(bytes: &[u8]) -> Vec<Span> {
 }
 
 /// Spans by id, and no id twice.
-fn by_id(spans: Vec<Span>) -> BTreeMap<(Vec<u8>, Vec<u8>), Span> {
+fn by_id(spans: Vec<Span>) -> ById {
     let count = spans.len();
     let map: BTreeMap<_, _> = spans
         .into_iter()
@@ -55,6 +57,38 @@ fn by_id(spans: Vec<Span>) -> BTreeMap<(Vec<u8>, Vec<u8>), Span> {
     assert_eq!(map.len(), count, "an id was sent twice");
     map
 }
+
+/// The first difference between two sets of spans, in few words.
+fn difference(one: &ById, other: &ById) -> Option<String> {
+    let told = |span: &Span| {
+        support::trace::tree(&[Span {
+            parent_span_id: vec![],
+            ..span.clone()
+        }])
+    };
+    let missing = |from: &ById, id, whose| {
+        let span: &Span = &from[id];
+        Some(format!(
+            "only in {whose}, from {}: {}",
+            span.start_time_unix_nano,
+            told(span)
+        ))
+    };
+    if let Some(id) = one.keys().find(|id| !other.contains_key(*id)) {
+        return missing(one, id, "the first");
+    }
+    if let Some(id) = other.keys().find(|id| !one.contains_key(*id)) {
+        return missing(other, id, "the second");
+    }
+    let id = one.keys().find(|id| one[*id] != other[*id])?;
+    Some(format!(
+        "first: {}second: {}",
+        told(&one[id]),
+        told(&other[id])
+    ))
+}
+
+type ById = BTreeMap<(Vec<u8>, Vec<u8>), Span>;
 
 fn feeds(runs: &[Vec<support::workload::Step>]) -> Vec<Feed> {
     runs.iter()
@@ -164,7 +198,7 @@ fn spans_with_gaps(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_cutting_of_the_bytes_gives_the_same_bytes(
@@ -188,7 +222,8 @@ proptest! {
         for feed in &feeds {
             alone.extend(spans_of(&feed.sse(4)));
         }
-        prop_assert_eq!(by_id(mixed), by_id(alone));
+        let difference = difference(&by_id(mixed), &by_id(alone));
+        prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
     }
 
     #[test]
@@ -207,7 +242,9 @@ proptest! {
             again = again.replace("\"seq\":", "\"was\":");
         }
         core.handle_bytes(again.as_bytes(), None);
-        prop_assert_eq!(by_id(support::trace::spans(&finished(core))), by_id(spans_of(&feed.sse(3))));
+        let spans = support::trace::spans(&finished(core));
+        let difference = difference(&by_id(spans), &by_id(spans_of(&feed.sse(3))));
+        prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
     }
 
     #[test]
@@ -225,7 +262,8 @@ proptest! {
         let seen: Vec<&Vec<u8>> = repaired.keys().map(|(trace, _)| trace).collect();
         let full: BTreeMap<_, _> =
             full.into_iter().filter(|((trace, _), _)| seen.contains(&trace)).collect();
-        prop_assert_eq!(repaired, full);
+        let difference = difference(&repaired, &full);
+        prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the tests share: feeds written by hand, and traces as a person reads them.
 
+#![allow(unreachable_pub, reason = "a module of several test files")]
+#![allow(clippy::expect_used, clippy::panic, reason = "only tests use it")]
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub mod trace;
