@@ -13,14 +13,15 @@ use crate::metrics::{self, Metrics};
 use crate::trace::json::{JsonError, to_json};
 use crate::wire::dialect::Dialect;
 
-/// Why a replay could not be done.
+/// Why a replay could not be done. What is behind it is its source, and is not
+/// said again here.
 #[derive(Debug, Error)]
 pub enum ReplayError {
     /// The recording could not be read.
-    #[error("cannot read the recording: {0}")]
+    #[error("cannot read the recording")]
     Read(#[source] io::Error),
     /// The result could not be written.
-    #[error("cannot write the result: {0}")]
+    #[error("cannot write the result")]
     Write(#[source] io::Error),
     /// Nothing of the recording is an event of the system.
     #[error("nothing in the recording is an event of {system}: is it a feed of that system?")]
@@ -35,10 +36,10 @@ pub enum ReplayError {
     #[error(transparent)]
     Metrics(#[from] CatalogueError),
     /// A batch of our own is no export request.
-    #[error("a batch could not be printed: {0}")]
+    #[error("a batch could not be printed")]
     Json(#[from] JsonError),
     /// A summary could not be printed.
-    #[error("a summary could not be printed: {0}")]
+    #[error("a summary could not be printed")]
     Summary(#[source] serde_json::Error),
 }
 
@@ -123,4 +124,32 @@ fn registry(limits: &Limits) -> Result<Metrics, CatalogueError> {
     let mut metrics = Metrics::new(&metrics::Settings::new(limits, Dialect::SYSTEMS))?;
     metrics.set_build_info(env!("CARGO_PKG_VERSION"), crate::wire::time::Time::ZERO);
     Ok(metrics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    /// A recording that cannot be read.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+
+    #[test]
+    fn what_went_wrong_is_said_once() {
+        let cli = Cli::try_parse_from(["runtrail", "replay", "--system", "akribes", "-"]).unwrap();
+        let Command::Replay(arguments) = cli.command;
+        let settings = arguments.core_settings().unwrap();
+        let error = replay(settings, Emit::Spans, Broken, &mut Vec::new()).unwrap_err();
+        assert_eq!(
+            format!("{:#}", anyhow::Error::from(error)),
+            "cannot read the recording: the disk is gone"
+        );
+    }
 }

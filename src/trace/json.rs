@@ -9,10 +9,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum JsonError {
     /// It is no `ExportTraceServiceRequest`.
-    #[error("the body is not an OTLP trace request: {0}")]
+    #[error("the body is not an OTLP trace request")]
     Decode(#[from] prost::DecodeError),
     /// It has no form in JSON.
-    #[error("the OTLP trace request cannot be written as JSON: {0}")]
+    #[error("the OTLP trace request cannot be written as JSON")]
     Encode(#[from] serde_json::Error),
 }
 
