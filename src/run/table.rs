@@ -358,8 +358,8 @@ impl RunTable {
         });
     }
 
-    /// How much an open run may take, with what all of them hold: at three
-    /// quarters of the bound no more texts, at nine tenths few chunk events.
+    /// How much an open run may take, with what all of them hold: at seven
+    /// tenths of the bound no more texts, at nine tenths few chunk events.
     fn room(&self) -> Room {
         let limits = &self.settings.limits;
         let max = limits.open_runs_bytes_max;
