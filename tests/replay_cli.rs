@@ -391,6 +391,22 @@ fn a_recording_that_breaks_off_tells_what_it_held() {
 }
 
 #[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = include_str!("../README.md");
+    let (_, after) = readme.split_once("```json\n").unwrap();
+    let (shown, _) = after.split_once("```").unwrap();
+    let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    let summaries = printed(replay(RECORDING, &[]));
+    let mut lines = summaries.lines().map(serde_json::from_str);
+    assert!(lines.any(|summary: Result<serde_json::Value, _>| summary.unwrap() == shown));
+    let metrics = printed(replay(RECORDING, &["--emit", "metrics"]));
+    let samples = readme.lines().filter(|line| line.starts_with("runtrail_"));
+    for sample in samples {
+        assert!(metrics.lines().any(|line| line == sample), "{sample}");
+    }
+}
+
+#[test]
 fn nothing_asked_is_answered_with_help() {
     let output = runtrail(&[]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
