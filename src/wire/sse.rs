@@ -243,8 +243,8 @@ impl Pending {
             return;
         }
         let joint: &[u8] = if self.has_data { b"\n" } else { b"" };
-        let room = frame_bytes_max.saturating_sub(self.data.len() + joint.len());
-        if value.len() > room {
+        let bytes = self.data.len() + joint.len() + value.len();
+        if bytes > frame_bytes_max {
             self.fail(Rejection::FrameTooLong);
             return;
         }

@@ -283,6 +283,24 @@ fn a_huge_line_is_never_stored() {
 }
 
 #[test]
+fn empty_data_lines_count_towards_the_bound_of_a_frame() {
+    let full = "data: abcd\n";
+    for (stream, fits) in [
+        (format!("{full}\n"), true),
+        (format!("{full}data\n\n"), false),
+        (format!("{full}data:\ndata:\n\n"), false),
+    ] {
+        let items = decode_with(&mut SseDecoder::new(100, 4), &[stream.as_bytes()]).0;
+        let expected = if fits {
+            frame("", "abcd", "", false)
+        } else {
+            Item::Rejected(Rejection::FrameTooLong)
+        };
+        assert_eq!(items, [expected], "{stream:?}");
+    }
+}
+
+#[test]
 fn a_huge_frame_stays_within_its_bound_and_gives_its_room_back() {
     let mut decoder = SseDecoder::new(1 << 20, 4 << 20);
     let mut items = Vec::new();
