@@ -15,14 +15,19 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// A node was given out.
-    pub(super) fn add(&mut self, node: &FinishedNode, nodes_max: usize) {
+    /// A node is to be given out. Not if one of its identity was: where a log
+    /// contradicts what came live, the same node may end a second time.
+    pub(super) fn add(&mut self, identity: Identity, end: Time, nodes_max: usize) -> bool {
+        if self.ends.contains_key(&identity) {
+            return false;
+        }
         // Without a time an identity counts on everything before it.
-        if node.identity.at == Time::ZERO || self.ends.len() >= nodes_max {
+        if identity.at == Time::ZERO || self.ends.len() >= nodes_max {
             self.lost_track = true;
         } else if !self.lost_track {
-            self.ends.insert(node.identity, node.end);
+            self.ends.insert(identity, end);
         }
+        true
     }
 
     /// Whether a rebuild can tell what was given out.
@@ -62,5 +67,36 @@ impl Published {
                 },
             )
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(at: u64) -> Identity {
+        Identity {
+            path: Path(7),
+            at: Time(at),
+            ordinal: 0,
+        }
+    }
+
+    #[test]
+    fn a_node_is_given_out_once_however_often_it_ends() {
+        let mut published = Published::default();
+        assert!(published.add(node(1), Time(5), 2));
+        assert!(!published.add(node(1), Time(6), 2));
+        assert!(published.add(node(2), Time(6), 2));
+        assert!(published.can_repair());
+    }
+
+    #[test]
+    fn what_was_given_out_is_known_even_when_there_is_no_room_for_more() {
+        let mut published = Published::default();
+        assert!(published.add(node(1), Time(5), 1));
+        assert!(published.add(node(2), Time(5), 1));
+        assert!(!published.can_repair());
+        assert!(!published.add(node(1), Time(6), 1));
     }
 }

@@ -286,9 +286,9 @@ impl TrackedRun {
             hold.keep(nodes);
         } else {
             for node in nodes {
-                if settings.repair {
-                    self.published
-                        .add(&node, settings.limits.published_nodes_max);
+                let nodes_max = settings.limits.published_nodes_max;
+                if settings.repair && !self.published.add(node.identity, node.end, nodes_max) {
+                    continue;
                 }
                 out.push(Output::Node(
                     self.slot,
