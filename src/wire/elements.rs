@@ -106,10 +106,22 @@ impl<'a> Batch<'a> {
             }
             Err(error) => {
                 let (end, broken) = self.cut();
+                let sound = broken.is_none() && self.is_plain(end);
                 let rejection = broken.unwrap_or_else(|| rejection(&error));
-                Some(Err(self.give_up(end, rejection)))
+                Some(Err(if sound {
+                    self.malformed(end, rejection)
+                } else {
+                    self.give_up(end, rejection)
+                }))
             }
         }
+    }
+
+    /// Whether what ends at `end` is a value of the batch that is whole and holds
+    /// no element: a comma or the end of the batch follows, and no brace is in it.
+    fn is_plain(&self, end: usize) -> bool {
+        let after = self.data[end..].trim_ascii_start();
+        after.starts_with([',', ']']) && !self.data[self.position..end].contains('{')
     }
 
     /// Gives out what is no element. Of a list or a string, which no element

@@ -164,6 +164,28 @@ fn an_element_that_nests_too_deep_costs_itself_only() {
 }
 
 #[test]
+fn a_plain_value_costs_itself_only_whatever_key_comes_first_behind_it() {
+    let late = r#"{"payload":1,"type":"A"}"#;
+    for plain in [
+        "7",
+        "null",
+        "\"text\"",
+        "\"a,b]\"",
+        "[]",
+        "[1,2]",
+        "[[\"x\"],3]",
+    ] {
+        let data = format!("[{late},{plain} , {late},{plain},{late}]");
+        let mut batch = Batch::new(&data);
+        let mut read = 0;
+        while let Some(item) = batch.next::<Element>() {
+            read += usize::from(item.is_ok());
+        }
+        assert_eq!(read, 3, "{data}");
+    }
+}
+
+#[test]
 fn a_list_of_elements_within_a_broken_one_comes_out_in_pieces() {
     let data = format!(r#"[{{"type":"T","payload":["a",{A},{B}],{B}]"#);
     assert_eq!(
