@@ -77,7 +77,7 @@ fn watched_events(rng: &mut Rng, owner: &Owner, run: Run, alone: bool) -> Vec<(O
     let mut strand = Vec::new();
     for (at, event) in run.events.into_iter().enumerate() {
         let mut owner = owner.clone();
-        if alone && at > 0 && chance(rng, 30) {
+        if alone && at > 0 && event["type"] != "WorkflowStart" && chance(rng, 30) {
             owner.execution_id = None;
         }
         strand.push((owner, event));

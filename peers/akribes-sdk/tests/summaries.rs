@@ -1,5 +1,11 @@
 //! Runtrail's summaries against those of the Akribes SDK, over the same bytes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of this file is a test"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -181,4 +187,79 @@ async fn every_run_is_summed_up_as_the_sdk_does() {
         "{count} of {SEEDS} differ:\n{}",
         differences.join("\n")
     );
+}
+
+/// The places of the digits of all whole seconds that are written plainly.
+fn digits_of_seconds(bytes: &[u8]) -> Vec<usize> {
+    const NAME: &[u8] = b"\"secs\":";
+    (NAME.len()..bytes.len())
+        .filter(|at| bytes[at - NAME.len()..*at] == *NAME && bytes[*at].is_ascii_digit())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_wrong_digit_in_a_duration_is_a_difference() {
+    let (feeds, client) = served(0..6).await;
+    let mut seen = 0;
+    for feed in &feeds {
+        let theirs = theirs(client.clone(), feed).await;
+        let bytes = feed.bytes();
+        assert_eq!(ours(feed, [&*bytes]), Some(theirs.clone()));
+        seen += digits_of_seconds(&bytes)
+            .into_iter()
+            .filter(|at| {
+                let mut flipped = bytes.clone();
+                flipped[*at] ^= 1;
+                ours(feed, [&*flipped]) != Some(theirs.clone())
+            })
+            .count();
+    }
+    assert!(seen >= 5, "{seen} flipped digits were seen");
+}
+
+/// The generator may change, but not so far that a case is not there any more.
+#[test]
+fn the_feeds_have_every_kind_of_case() {
+    let feeds: Vec<_> = (0..SEEDS).map(Feed::from_seed).collect();
+    let said: Vec<_> = feeds
+        .iter()
+        .filter_map(|feed| ours(feed, [&*feed.bytes()]))
+        .collect();
+    let count = |is: &dyn Fn(&Said) -> bool| said.iter().filter(|said| is(said)).count();
+    let numbers = |is: &dyn Fn(&Numbers) -> bool| {
+        count(&|said| matches!(said, Said::Result(numbers) if is(numbers)))
+    };
+    let failed =
+        |how: &str| count(&|said| matches!(said, Said::Failed { outcome, .. } if *outcome == how));
+    let cut_within_a_character = |feed: &&Feed| {
+        let mut chunks = feed.chunks.iter().skip(1);
+        chunks.any(|chunk| chunk.first().is_some_and(|byte| byte & 0xC0 == 0x80))
+    };
+    let cases = [
+        ("no cost", numbers(&|n| n.by_model.is_none())),
+        ("a cost", numbers(&|n| n.by_model.is_some())),
+        (
+            "no name of a model",
+            numbers(&|n| {
+                n.by_model
+                    .as_ref()
+                    .is_some_and(|models| models.contains_key("unknown"))
+            }),
+        ),
+        ("tasks that failed", numbers(&|n| n.tasks[1] > 0)),
+        ("no tasks", numbers(&|n| n.tasks[2] == 0)),
+        ("an object", numbers(&|n| n.output.is_object())),
+        ("null", numbers(&|n| n.output.is_null())),
+        ("an error", failed("error")),
+        ("cancelled", failed("cancelled")),
+        ("timeout", failed("timeout")),
+        ("abandoned", count(&|said| *said == Said::Abandoned)),
+        (
+            "a character in two",
+            feeds.iter().filter(cut_within_a_character).count(),
+        ),
+    ];
+    for (case, count) in cases {
+        assert!(count >= 3, "{case}: {count}");
+    }
 }
