@@ -10,6 +10,7 @@ use crate::core::CoreSettings;
 use crate::limits::Limits;
 use crate::trace::batch::ResourceInfo;
 use crate::trace::content::{ContentPolicy, RuleError};
+use crate::trace::semconv;
 use crate::trace::span::TraceSettings;
 use crate::wire::dialect::Dialect;
 
@@ -71,7 +72,8 @@ pub struct SourceArgs {
     /// The name of the source: `service.instance.id` of all spans. Default: the system.
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
-    /// `service.name` of all spans. Default: the system.
+    /// `service.name` of all spans. Default: the one among the resource attributes,
+    /// else the system.
     #[arg(long, value_name = "NAME", env = "OTEL_SERVICE_NAME")]
     pub service_name: Option<String>,
     /// Further attributes of the resource: `key=value,key=value`, percent-encoded.
@@ -133,21 +135,31 @@ impl Replay {
     /// What the core needs to know.
     pub fn core_settings(&self) -> Result<CoreSettings, UsageError> {
         let limits = Limits::default();
-        let or_system = |name: &Option<String>| match name.as_deref() {
+        let attributes = resource_attributes(
+            self.source
+                .resource_attributes
+                .as_deref()
+                .unwrap_or_default(),
+        )?;
+        let or_system = |name: Option<&str>| match name {
             None | Some("") => self.system.clone(),
             Some(name) => name.to_owned(),
         };
-        let source = or_system(&self.source.source);
+        // A name that was given comes before one among the attributes, and both
+        // before the default, as OpenTelemetry has it.
+        let given = self.source.service_name.as_deref();
+        let service_name = given.filter(|name| !name.is_empty()).or_else(|| {
+            let mut named = attributes.iter().rev();
+            named
+                .find(|(key, _)| key == semconv::SERVICE_NAME)
+                .map(|(_, name)| name.as_str())
+        });
+        let source = or_system(self.source.source.as_deref());
         Ok(CoreSettings {
             resource: ResourceInfo {
-                service_name: or_system(&self.source.service_name),
+                service_name: or_system(service_name),
                 service_instance_id: source.clone(),
-                attributes: resource_attributes(
-                    self.source
-                        .resource_attributes
-                        .as_deref()
-                        .unwrap_or_default(),
-                )?,
+                attributes,
             },
             system: self.system.clone(),
             source,
@@ -224,6 +236,21 @@ mod tests {
         assert_eq!(read("a"), None);
         assert_eq!(read("a=%zz"), None);
         assert_eq!(read("a=%C3"), None);
+    }
+
+    #[test]
+    fn a_service_is_named_by_its_name_then_by_its_attributes_then_by_the_system() {
+        let named = |name: &str, attributes: &str| {
+            let mut line = vec!["runtrail", "replay", "--system", "akribes", "-"];
+            line.extend(["--service-name", name, "--resource-attributes", attributes]);
+            let Command::Replay(replay) = Cli::parse_from(line).command;
+            replay.core_settings().unwrap().resource.service_name
+        };
+        assert_eq!(named("a", "service.name=b"), "a");
+        assert_eq!(named("", "service.name=b"), "b");
+        assert_eq!(named("", "service.name=b,service.name=c"), "c");
+        assert_eq!(named("", "service.name="), "akribes");
+        assert_eq!(named("", "team=b"), "akribes");
     }
 
     #[test]

@@ -301,6 +301,9 @@ fn the_resource_is_named_by_variables_and_an_empty_one_is_unset() {
     assert!(unset.contains(&pair("service.instance.id", "akribes")));
     let empty = resource(&[("OTEL_SERVICE_NAME", ""), ("OTEL_RESOURCE_ATTRIBUTES", "")]);
     assert_eq!(empty, unset);
+    let by_attribute = resource(&[("OTEL_RESOURCE_ATTRIBUTES", "service.name=orders")]);
+    assert!(by_attribute.contains(&pair("service.name", "orders")));
+    assert_eq!(by_attribute.len(), unset.len());
     let named = resource(&[
         ("OTEL_SERVICE_NAME", "orders"),
         (
