@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::otlp::SpanKind;
+use opentelemetry::trace::SpanKind;
+
 use super::semconv;
 use super::sheet::{Captured, Sheet};
 use super::url::Url;

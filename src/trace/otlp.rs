@@ -7,11 +7,13 @@
 //! or two when it comes out otherwise. So every length is the shortest one, as
 //! any other encoder would write it.
 
+use opentelemetry::trace::SpanKind;
+
 use super::ids::{SpanId, TraceId};
 use crate::wire::time::Time;
 
 /// What begins a span.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Head<'a> {
     /// The trace.
     pub trace_id: &'a TraceId,
@@ -27,16 +29,6 @@ pub struct Head<'a> {
     pub start: Time,
     /// When it ended.
     pub end: Time,
-}
-
-/// The kinds of spans that we send, by their numbers in OTLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum SpanKind {
-    /// Within the workflow server.
-    Internal = 1,
-    /// A call that leaves it.
-    Client = 3,
 }
 
 /// How a span ended, as OTLP sees it.
@@ -77,7 +69,7 @@ impl<'a> SpanWriter<'a> {
         for part in head.name {
             out.extend_from_slice(part.as_bytes());
         }
-        out.extend_from_slice(&[key(6, VARINT), head.kind as u8]);
+        out.extend_from_slice(&[key(6, VARINT), kind_number(&head.kind)]);
         fixed64(out, 7, head.start.0);
         fixed64(out, 8, head.end.0);
         Self { out }
@@ -373,6 +365,17 @@ fn nested(out: &mut Vec<u8>, key: u8, guess: usize, body: impl FnOnce(&mut Vec<u
         length >>= 7;
     }
     out[length_at + size - 1] &= 0x7f;
+}
+
+/// The number of a span's kind in OTLP.
+const fn kind_number(kind: &SpanKind) -> u8 {
+    match kind {
+        SpanKind::Internal => 1,
+        SpanKind::Server => 2,
+        SpanKind::Client => 3,
+        SpanKind::Producer => 4,
+        SpanKind::Consumer => 5,
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Makes one OTLP span of one finished node, of a finished run, or of the start
 //! of a run.
 
+use opentelemetry::trace::SpanKind;
+
 use super::content::{ContentPolicy, cut};
 use super::events::{self, EventWriter, Happened};
 use super::node;
-use super::otlp::{Head, SpanKind, SpanWriter, Status};
+use super::otlp::{Head, SpanWriter, Status};
 use super::root;
 use super::sheet::Sheet;
 use super::verdict::Verdict;
