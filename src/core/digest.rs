@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::limits::Limits;
-use crate::metrics::delta::{Delta, Deltas, TokenDelta};
+use crate::metrics::delta::{Delta, Deltas, ModelTokens};
 use crate::run::finished::{FinishedNode, FinishedRun};
 use crate::run::outputs::{Output, RunSlot};
 use crate::run::summary::RunSummary;
@@ -145,7 +145,7 @@ fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
             validation_failures: u64::from(node.validation_failures),
             escalated: node.escalated,
             cached: node.cached,
-            tokens: node.usage.as_ref().map(|usage| TokenDelta {
+            tokens: node.usage.as_ref().map(|usage| ModelTokens {
                 provider: Arc::from(&*usage.provider),
                 model: Arc::from(&*usage.model),
                 input: usage.input_tokens,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::run::finished::{RunMeta, Verified};
 pub use crate::run::outputs::RunSlot;
+pub use crate::run::summary::ModelTokens;
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::rejection::Rejection;
 
@@ -58,7 +59,7 @@ pub enum Delta {
         /// Whether a cache gave the result.
         cached: bool,
         /// What it used.
-        tokens: Option<TokenDelta>,
+        tokens: Option<ModelTokens>,
         /// From the start to the first chunk, unless a cache gave the result.
         time_to_first_chunk: Option<Duration>,
     },
@@ -113,25 +114,6 @@ pub enum Delta {
     },
     /// How old the newest event of a frame was at its arrival.
     FeedDelay(Duration),
-}
-
-/// What a task used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenDelta {
-    /// Who served the model.
-    pub provider: Arc<str>,
-    /// The model.
-    pub model: Arc<str>,
-    /// Tokens in.
-    pub input: u64,
-    /// Tokens out.
-    pub output: u64,
-    /// Of the input, read from a cache.
-    pub cache_read: u64,
-    /// Of the input, written to a cache.
-    pub cache_write: u64,
-    /// Of the output, reasoning.
-    pub reasoning: u64,
 }
 
 impl Deltas {

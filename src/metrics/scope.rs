@@ -16,7 +16,7 @@ use super::bounded::{Bounded, RunKey, run_key};
 use super::catalogue::{
     CostBasis, DIRECTIONS, FreeLabel, Id, RUN_STATES, TASK_RESULTS, TOKEN_DETAILS, WAIT_KINDS,
 };
-use super::delta::{Delta, TokenDelta};
+use super::delta::{Delta, ModelTokens};
 use super::family::{Key, Series};
 use super::space::{OTHER_ID, ValueId};
 use crate::wire::event::{NodeOutcome, RunOutcome};
@@ -259,7 +259,7 @@ impl Scope {
 
     fn tokens_used(
         &mut self,
-        tokens: &TokenDelta,
+        tokens: &ModelTokens,
         first_chunk: Option<Duration>,
         bounded: &mut Bounded,
         now: Time,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType};
 
-use super::delta::{Delta, Deltas, RunSlot, TokenDelta};
+use super::delta::{Delta, Deltas, ModelTokens, RunSlot};
 use super::{Metrics, Settings};
 use crate::limits::Limits;
 use crate::run::finished::{RunMeta, Verified};
@@ -152,8 +152,8 @@ fn task(run: RunSlot, name: &str, outcome: NodeOutcome) -> Delta {
     }
 }
 
-fn tokens(provider: &str, model: &str) -> TokenDelta {
-    TokenDelta {
+fn tokens(provider: &str, model: &str) -> ModelTokens {
+    ModelTokens {
         provider: Arc::from(provider),
         model: Arc::from(model),
         input: 100,
