@@ -35,6 +35,9 @@ const EVENTS_A_BATCH: usize = 20;
 const READ_BYTES: usize = 64 << 10;
 const ROUNDS: usize = 9;
 
+/// A prefix of the way through the core.
+type Stage = fn(&Feed);
+
 fn main() {
     let feed = Feed::generate();
     let mean = feed.event_bytes as f64 / feed.events as f64;
@@ -48,7 +51,7 @@ fn main() {
         feed.bytes.len() as f64 / 1e6
     );
 
-    let stages: [(&str, fn(&Feed)); 4] = [
+    let stages: [(&str, Stage); 4] = [
         ("sse", sse),
         ("events", events),
         ("fold", fold),

@@ -13,6 +13,8 @@
 //! Everything up to and including the batches is pure: bytes and times come in,
 //! values come out, and the same input gives the same output for ever.
 
+#![forbid(unsafe_code)]
+
 pub mod cli;
 pub mod core;
 pub mod limits;

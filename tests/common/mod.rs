@@ -1,0 +1,80 @@
+//! Events as Akribes sends them, and a core that reads them.
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use runtrail::core::{Core, CoreSettings};
+use runtrail::limits::Limits;
+use runtrail::trace::batch::ResourceInfo;
+use runtrail::trace::content::ContentPolicy;
+use runtrail::trace::span::TraceSettings;
+
+/// A core with these bounds.
+pub(crate) fn core(limits: Limits, repair: bool) -> Core {
+    Core::new(CoreSettings {
+        system: "akribes".into(),
+        source: "test".into(),
+        resource: ResourceInfo {
+            service_name: "akribes".into(),
+            service_instance_id: "test".into(),
+            attributes: Vec::new(),
+        },
+        trace: TraceSettings {
+            openinference: false,
+            content: ContentPolicy::new(false, &[""; 0], limits.content_bytes_max).unwrap(),
+        },
+        markers: false,
+        repair,
+        limits,
+    })
+    .unwrap()
+}
+
+/// The id of a run.
+pub(crate) fn run_id(run: u32) -> String {
+    format!("6513270e-8a4c-4b0e-9a7e-{run:012x}")
+}
+
+/// An element of a batch: an engine event of a run, at so many milliseconds.
+pub(crate) fn hub(run: u32, at_ms: u32, event: &str) -> String {
+    let (s, ms) = (at_ms / 1_000 % 60, at_ms % 1_000);
+    hub_at(run, &format!("2026-05-07T10:23:{s:02}.{ms:03}Z"), event)
+}
+
+/// The same with any `at`.
+pub(crate) fn hub_at(run: u32, at: &str, event: &str) -> String {
+    let id = run_id(run);
+    format!(
+        r#"{{"type":"Execution","payload":{{"project_id":1,"script_name":"review","execution_id":"{id}","event":{event},"at":"{at}"}}}}"#
+    )
+}
+
+/// `{"type":…,"payload":…}`
+pub(crate) fn event(name: &str, payload: &str) -> String {
+    format!(r#"{{"type":"{name}","payload":{payload}}}"#)
+}
+
+pub(crate) fn start() -> String {
+    event("WorkflowStart", "1")
+}
+
+pub(crate) fn end() -> String {
+    event("WorkflowEnd", "\"done\"")
+}
+
+pub(crate) fn task_start(name: &str) -> String {
+    event("TaskStart", &format!(r#"["{name}",null]"#))
+}
+
+pub(crate) fn task_end(name: &str) -> String {
+    event(
+        "TaskEnd",
+        &format!(
+            r#"{{"task":"{name}","value":"v","duration":{{"secs":0,"nanos":5000000}},"attempt":1,"variant":"success"}}"#
+        ),
+    )
+}
+
+/// A frame with these elements.
+pub(crate) fn batch(elements: &[String]) -> String {
+    format!("event: batch\ndata: [{}]\n\n", elements.join(","))
+}
