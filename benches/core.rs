@@ -23,7 +23,8 @@ use runtrail::run::table::RunTable;
 use runtrail::trace::batch::ResourceInfo;
 use runtrail::trace::content::ContentPolicy;
 use runtrail::trace::span::TraceSettings;
-use runtrail::wire::dialect::{Dialect, Item};
+use runtrail::wire::dialect::Dialect;
+use runtrail::wire::item::Item;
 use runtrail::wire::sse::{SseDecoder, SseItem};
 use runtrail::wire::time::Time;
 

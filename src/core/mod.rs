@@ -21,8 +21,9 @@ use crate::run::summary::RunSummary;
 use crate::run::table::RunTable;
 use crate::trace::batch::{Batch, ResourceInfo};
 use crate::trace::span::TraceSettings;
-use crate::wire::dialect::{Dialect, Item};
+use crate::wire::dialect::Dialect;
 use crate::wire::event::RunRef;
+use crate::wire::item::Item;
 use crate::wire::time::Time;
 
 /// What the core needs to know before it begins.

@@ -13,8 +13,8 @@ use super::node::Room;
 use super::outputs::Wish;
 use super::published::Published;
 use crate::limits::{FINGERPRINTS_MAX, Limits};
-use crate::wire::dialect::LogPage;
 use crate::wire::event::Event;
+use crate::wire::item::LogPage;
 use crate::wire::time::Time;
 
 /// The state of a held run beside its fold.

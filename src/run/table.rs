@@ -14,8 +14,8 @@ use super::outputs::{GapCause, Output, Repair, RunSlot, RunStatus, Wish};
 use super::trace_id::run_trace_id;
 use super::tracked::{Fate, RunSettings, TrackedRun};
 use crate::limits::REDACTION_MARGIN_BYTES;
-use crate::wire::dialect::LogPage;
 use crate::wire::event::{Event, RunOutcome, RunRef, What};
+use crate::wire::item::LogPage;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 

@@ -15,8 +15,8 @@ use super::outputs::{GapCause, Output, Repair, RunSlot, Wish};
 use super::published::Published;
 use super::repeats::Repeats;
 use crate::limits::Limits;
-use crate::wire::dialect::LogPage;
 use crate::wire::event::{Event, Fault, RunOutcome};
+use crate::wire::item::LogPage;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 

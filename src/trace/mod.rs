@@ -20,6 +20,7 @@ pub mod openinference;
 pub mod otlp;
 pub mod root;
 pub mod semconv;
+pub mod settings;
 pub mod sheet;
 pub mod span;
 pub mod url;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::content::cut;
 use super::otlp::Attributes;
 use super::semconv::{self, FactNames};
-use super::span::TraceSettings;
+use super::settings::TraceSettings;
 use super::url::Url;
 use crate::limits::{FACT_VALUES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SPAN_CONTENT_BYTES_MAX};
 use crate::run::finished::Marks;

@@ -3,11 +3,12 @@
 
 use opentelemetry::trace::SpanKind;
 
-use super::content::{ContentPolicy, cut};
+use super::content::cut;
 use super::events::{self, EventWriter, Happened};
 use super::node;
 use super::otlp::{Head, SpanWriter, Status};
 use super::root;
+pub use super::settings::TraceSettings;
 use super::sheet::Sheet;
 use super::verdict::Verdict;
 use super::{ids, semconv};
@@ -15,15 +16,6 @@ use crate::limits::{NAME_BYTES_MAX, SPAN_BYTES_MAX};
 use crate::run::finished::{FinishedNode, FinishedRun, RunMeta};
 use crate::run::identity::Identity;
 use crate::wire::time::Time;
-
-/// What people choose about spans.
-#[derive(Debug, Clone)]
-pub struct TraceSettings {
-    /// OpenInference's attributes, beside those of the GenAI conventions.
-    pub openinference: bool,
-    /// What may leave of the texts that people and models write.
-    pub content: ContentPolicy,
-}
 
 /// Makes spans, each as one encoded `Span` message without a tag around it. What
 /// it returns stands until the next call.
