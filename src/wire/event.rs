@@ -70,11 +70,11 @@ pub enum What<'a> {
     RunStarted,
     /// The run (or, in a scope, the sub-run) ended.
     #[serde(borrow)]
-    RunEnded(RunEnd<'a>),
+    RunEnded(Box<RunEnd<'a>>),
     /// A node started.
     NodeStarted(NodeStart<'a>),
     /// A node ended.
-    NodeEnded(NodeEnd<'a>),
+    NodeEnded(Box<NodeEnd<'a>>),
     /// A piece of a stream.
     Chunk(Chunk<'a>),
     /// Something else is said of a node or of the run.

@@ -108,7 +108,7 @@ impl Fold {
                         self.begin(moment, before, out);
                         return Step::Going;
                     }
-                    What::RunEnded(end) => return Step::Ended(self.end(end, moment, room, out)),
+                    What::RunEnded(end) => return Step::Ended(self.end(*end, moment, room, out)),
                     _ => {}
                 }
                 TOP
@@ -121,14 +121,14 @@ impl Fold {
                 None
             }
             What::RunEnded(end) => {
-                self.end_sub_run(scope, end, moment, room, out);
+                self.end_sub_run(scope, *end, moment, room, out);
                 None
             }
             What::NodeStarted(start) => {
                 self.start_node(scope, start, moment, room, out);
                 None
             }
-            What::NodeEnded(end) => self.end_node(scope, end, moment, room, out).err(),
+            What::NodeEnded(end) => self.end_node(scope, *end, moment, room, out).err(),
             What::Chunk(chunk) => self.chunk(scope, &chunk, moment, room, out).err(),
             What::Note(note) => {
                 self.note(scope, note, moment, room);

@@ -23,6 +23,7 @@ pub(super) struct Translated<'a> {
 }
 
 /// Translates one event. `capture` tells whether private texts may leave.
+#[inline]
 pub(super) fn translate(engine: Engine<'_>, capture: bool) -> Result<Translated<'_>, Rejection> {
     let (scope, leaf) = flatten(engine);
     let type_index = leaf.type_index();
@@ -73,8 +74,8 @@ impl Translator {
     fn leaf<'a>(&self, engine: Engine<'a>) -> Result<What<'a>, Rejection> {
         Ok(match engine {
             Engine::WorkflowStart(_) => What::RunStarted,
-            Engine::WorkflowEnd(end) => What::RunEnded(self.workflow_end(*end)),
-            Engine::Error(error) => What::RunEnded(run_error(error)),
+            Engine::WorkflowEnd(end) => run_ended(self.workflow_end(*end)),
+            Engine::Error(error) => run_ended(run_error(error)),
 
             Engine::TaskStart(start) => What::NodeStarted(NodeStart {
                 kind: NodeKind::Task,
@@ -83,7 +84,7 @@ impl Translator {
                 under: Under::Scope,
                 facts: Facts::new().text(FactKey::OnError, start.on_error).done(),
             }),
-            Engine::TaskEnd(end) => What::NodeEnded(self.task_end(*end)),
+            Engine::TaskEnd(end) => node_ended(self.task_end(*end)),
             Engine::TaskPrompt(prompt) => note(
                 About::Task(prompt.task.0),
                 NoteKind::Prompt,
@@ -135,7 +136,7 @@ impl Translator {
                     .json(FactKey::Input, start.input, self.capture)
                     .done(),
             }),
-            Engine::ToolCallEnd(end) => What::NodeEnded(self.tool_end(*end)),
+            Engine::ToolCallEnd(end) => node_ended(self.tool_end(*end)),
             Engine::ToolApprovalPending(pending) => What::NodeStarted(NodeStart {
                 kind: NodeKind::Wait,
                 name: pending.tool_ref.0.clone(),
@@ -146,7 +147,7 @@ impl Translator {
                     .json(FactKey::Input, pending.args, self.capture)
                     .done(),
             }),
-            Engine::ToolApprovalResolved(resolved) => What::NodeEnded(NodeEnd {
+            Engine::ToolApprovalResolved(resolved) => node_ended(NodeEnd {
                 facts: Facts::new()
                     .truth(FactKey::Approved, resolved.approved)
                     .content(FactKey::Output, resolved.reason, self.capture)
@@ -177,7 +178,7 @@ impl Translator {
             ),
 
             Engine::Suspended(suspended) => What::NodeStarted(self.suspended(*suspended)),
-            Engine::Resumed(resumed) => What::NodeEnded(ended(
+            Engine::Resumed(resumed) => node_ended(ended(
                 NodeKind::Wait,
                 present(resumed.checkpoint_name),
                 present(resumed.token),
@@ -193,7 +194,7 @@ impl Translator {
                     .done(),
             }),
             Engine::BreakpointResumed(breakpoint) => {
-                What::NodeEnded(ended(NodeKind::Wait, None, present(breakpoint.token)))
+                node_ended(ended(NodeKind::Wait, None, present(breakpoint.token)))
             }
             Engine::BatchQueued(batch) => What::NodeStarted(NodeStart {
                 kind: NodeKind::Wait,
@@ -216,8 +217,8 @@ impl Translator {
             }),
             Engine::RuntimeStdout(output) => self.runtime_output(output, Stream::Stdout)?,
             Engine::RuntimeStderr(output) => self.runtime_output(output, Stream::Stderr)?,
-            Engine::RuntimeEnd(end) => What::NodeEnded(runtime_end(end)),
-            Engine::RuntimeError(error) => What::NodeEnded(NodeEnd {
+            Engine::RuntimeEnd(end) => node_ended(runtime_end(end)),
+            Engine::RuntimeError(error) => node_ended(NodeEnd {
                 under: Under::Task(error.task_name.0),
                 outcome: NodeOutcome::Failed,
                 error: Some(Fault {
@@ -228,7 +229,7 @@ impl Translator {
                 ..ended(NodeKind::Code, None, None)
             }),
             Engine::HttpCallStart(start) => What::NodeStarted(self.http_start(*start)),
-            Engine::HttpCallEnd(end) => What::NodeEnded(http_end(*end)),
+            Engine::HttpCallEnd(end) => node_ended(http_end(*end)),
 
             Engine::LoopStart(start) => What::NodeStarted(NodeStart {
                 kind: NodeKind::Loop,
@@ -237,8 +238,8 @@ impl Translator {
                 key: None,
                 facts: Facts::new().maybe(FactKey::TurnsMax, start.max_turns).done(),
             }),
-            Engine::LoopTurn(turn) => What::NodeEnded(loop_turn(*turn)),
-            Engine::LoopEnd(end) => What::NodeEnded(self.loop_end(end)),
+            Engine::LoopTurn(turn) => node_ended(loop_turn(*turn)),
+            Engine::LoopEnd(end) => node_ended(self.loop_end(end)),
 
             Engine::SubScriptSpawned(spawned) => {
                 What::RunLinked { child: spawned.child_execution_id.0 }
@@ -251,7 +252,7 @@ impl Translator {
                 under: Under::Scope,
                 facts: Vec::new(),
             }),
-            Engine::VerificationResult(verification) => What::NodeEnded(NodeEnd {
+            Engine::VerificationResult(verification) => node_ended(NodeEnd {
                 duration: verification.duration.0,
                 facts: Facts::new()
                     .json(FactKey::Output, verification.results, self.capture)
@@ -691,6 +692,15 @@ fn without_query(url: Text<'_>) -> Text<'_> {
 
 fn millis(ms: Option<Num>) -> Option<std::time::Duration> {
     ms.map(|ms| std::time::Duration::from_millis(ms.0))
+}
+
+/// The end of a node; the large ones are boxed, so that the many small ones move fast.
+fn node_ended(end: NodeEnd<'_>) -> What<'_> {
+    What::NodeEnded(Box::new(end))
+}
+
+fn run_ended(end: RunEnd<'_>) -> What<'_> {
+    What::RunEnded(Box::new(end))
 }
 
 fn ended<'a>(kind: NodeKind, name: Option<Text<'a>>, key: Option<Text<'a>>) -> NodeEnd<'a> {
