@@ -27,6 +27,7 @@ use std::iter::FusedIterator;
 
 use memchr::{memchr2, memmem};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
@@ -82,6 +83,7 @@ impl<'a> Batch<'a> {
         clippy::should_implement_trait,
         reason = "an iterator has one type of item; here every call names its own"
     )]
+    #[inline(always)]
     pub fn next<T: Deserialize<'a>>(&mut self) -> Option<Result<T, Malformed<'a>>> {
         let start = self.next_start()?;
         let rest = &self.data[start..];
@@ -230,7 +232,14 @@ impl<'a> Batch<'a> {
 }
 
 /// Parses one value from the front, and tells how many bytes it took.
+#[inline(always)]
 fn parse_front<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<(T, usize)> {
+    if text.starts_with(['{', '[', '"']) {
+        // Its end needs no look at what follows, so its way here can be short.
+        let mut parser = serde_json::Deserializer::from_str(text);
+        let value = T::deserialize(&mut parser)?;
+        return Ok((value, parser.into_iter::<IgnoredAny>().byte_offset()));
+    }
     let mut values = serde_json::Deserializer::from_str(text).into_iter();
     match values.next() {
         Some(value) => Ok((value?, values.byte_offset())),

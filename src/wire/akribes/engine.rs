@@ -30,18 +30,24 @@ pub(super) struct Stamped<'de, F> {
 }
 
 /// Reads one member of a family.
+#[inline]
 pub(super) fn adjacent<'de, F, D>(d: D) -> Result<Stamped<'de, F>, D::Error>
 where
     F: Family<'de>,
     D: Deserializer<'de>,
 {
-    d.deserialize_map(AdjacentVisitor(PhantomData))
+    let mut value = None;
+    let at = d.deserialize_map(AdjacentVisitor(&mut value))?;
+    let value = value.ok_or_else(|| de::Error::missing_field("payload"))?;
+    Ok(Stamped { value, at })
 }
 
-struct AdjacentVisitor<F>(PhantomData<F>);
+/// Leaves the value where it is to be, and gives the stamp back: a large value
+/// that a parser hands from one call to the next is copied each time.
+struct AdjacentVisitor<'s, F>(&'s mut Option<F>);
 
-impl<'de, F: Family<'de>> Visitor<'de> for AdjacentVisitor<F> {
-    type Value = Stamped<'de, F>;
+impl<'de, F: Family<'de>> Visitor<'de> for AdjacentVisitor<'_, F> {
+    type Value = Option<Str<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with `type` and `payload`")
@@ -50,12 +56,13 @@ impl<'de, F: Family<'de>> Visitor<'de> for AdjacentVisitor<F> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut at = None;
         let mut tag = None;
-        let mut value = None;
         let mut early: Option<&'de RawValue> = None;
         while let Some(key) = map.next_key::<Key>()? {
             match (key, tag) {
                 (Key::Type, _) => tag = Some(map.next_value_seed(TagSeed::<F>::default())?),
-                (Key::Payload, Some(tag)) => value = Some(map.next_value_seed(Payload::<F>(tag))?),
+                (Key::Payload, Some(tag)) => {
+                    *self.0 = Some(map.next_value_seed(Payload::<F>(tag))?)
+                }
                 (Key::Payload, None) => early = Some(map.next_value()?),
                 (Key::At, _) => at = map.next_value()?,
                 (Key::Other, _) => {
@@ -64,12 +71,13 @@ impl<'de, F: Family<'de>> Visitor<'de> for AdjacentVisitor<F> {
             }
         }
         let tag: F::Tag = tag.ok_or_else(|| de::Error::missing_field("type"))?;
-        let value = match (value, early) {
-            (Some(value), _) => value,
-            (None, Some(raw)) => F::read(tag, raw).map_err(de::Error::custom)?,
-            (None, None) => F::bare(tag).ok_or_else(|| de::Error::missing_field("payload"))?,
-        };
-        Ok(Stamped { value, at })
+        if self.0.is_none() {
+            *self.0 = match early {
+                Some(raw) => Some(F::read(tag, raw).map_err(de::Error::custom)?),
+                None => F::bare(tag),
+            };
+        }
+        Ok(at)
     }
 }
 

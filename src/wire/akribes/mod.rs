@@ -126,6 +126,7 @@ impl Akribes {
 
     /// `position` is that of the newest event of the frame: it stands in where
     /// the event does not tell its own.
+    #[inline(always)]
     fn execution(&self, execution: Execution<'_>, position: Option<u64>, sink: &mut Sink<'_>) {
         let Execution {
             project_id,
