@@ -8,7 +8,7 @@
 //! - [`elements`]: a batch becomes its elements, of which a malformed one costs itself
 //! - [`dialect`]: frames become events; [`akribes`] is one
 //! - [`item`]: what a dialect makes of a frame
-//! - [`event`]: the one vocabulary that every dialect translates into
+//! - [`event`] and [`fact`]: the one vocabulary that every dialect translates into
 //! - [`time`]: points in time, and how feeds write them
 //! - [`rejection`]: why something was not taken
 
@@ -16,6 +16,7 @@ pub mod akribes;
 pub mod dialect;
 pub mod elements;
 pub mod event;
+pub mod fact;
 pub mod item;
 pub mod lines;
 pub mod rejection;

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::payload::Json;
+use super::forms::Json;
 use crate::wire::event::Content;
 
 /// A JSON value as content: a string by its own text, anything else as JSON.

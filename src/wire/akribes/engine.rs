@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::ends::{ErrorEvent, TaskEnd, WorkflowEnd};
+use super::forms::{Json, Str};
 use super::payload::*;
 
 /// Reads `{"type": .., "payload": ..}` for one family of tags.

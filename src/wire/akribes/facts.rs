@@ -1,7 +1,7 @@
 //! A list of facts in the making. What is empty is left out.
 
 use super::content::{content, json_content, string_body};
-use super::payload::{Json, Num, Str};
+use super::forms::{Json, Num, Str};
 use crate::limits::FACT_VALUES_MAX;
 use crate::wire::event::{Fact, FactKey, FactValue, Text};
 

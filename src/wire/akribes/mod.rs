@@ -1,13 +1,16 @@
 //! The Akribes workflow server: batches of hub events over SSE, and pages of a
 //! run's log over REST, in the vocabulary of [`super::event`].
 //!
-//! `payload` holds the shapes, `engine` the tags, `translate` the meaning.
+//! `payload`, `ends` and `forms` hold the shapes, `engine` the tags, `translate` the meaning.
 //! Old forms are read as well as new ones; unknown types pass and are counted.
 
 mod codes;
 mod content;
+mod ends;
 mod engine;
 mod facts;
+mod forms;
+mod parts;
 mod payload;
 mod translate;
 
@@ -19,7 +22,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 use self::engine::{Engine, Family, Stamped, adjacent};
-use self::payload::{Json, Num, Str};
+use self::forms::{Json, Num, Str};
 use self::translate::translate;
 use super::elements::Batch;
 use super::event::{Event, RunRef};
