@@ -83,7 +83,7 @@ impl RunTable {
             wishes.extend(run.take_wish());
             fate
         });
-        self.shed(slot, out);
+        self.shed(Some(slot), out);
     }
 
     /// The feed may have lost something of any open run.
@@ -95,6 +95,7 @@ impl RunTable {
                 Fate::Open
             });
         }
+        self.shed(None, out);
     }
 
     /// The connection was made anew: the server may repeat what it sent.
@@ -130,7 +131,7 @@ impl RunTable {
             wishes.extend(wish);
             fate
         });
-        self.shed(slot, out);
+        self.shed(Some(slot), out);
     }
 
     /// The server will not give the log of a run.
@@ -203,6 +204,7 @@ impl RunTable {
                 Fate::Sealed
             });
         }
+        self.shed(None, out);
     }
 
     /// The feed is at its end: what is still open is abandoned, oldest first.
@@ -372,9 +374,9 @@ impl RunTable {
     }
 
     /// Closes runs until the bound is kept; the one at work goes last.
-    fn shed(&mut self, at_work: RunSlot, out: &mut Vec<Output>) {
+    fn shed(&mut self, at_work: Option<RunSlot>, out: &mut Vec<Output>) {
         while self.bytes > self.settings.limits.open_runs_bytes_max && self.by_trace.len() > 1 {
-            self.close_longest_silent(Some(at_work), out);
+            self.close_longest_silent(at_work, out);
         }
     }
 
