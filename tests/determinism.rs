@@ -227,6 +227,30 @@ proptest! {
     }
 
     #[test]
+    fn no_chunk_and_no_end_of_a_task_is_missing_from_the_spans(
+        runs in prop::collection::vec(steps(80), 1..4),
+        order in prop::collection::vec(any::<u8>(), 1..30),
+    ) {
+        let lines = interleave(&feeds(&runs), &order);
+        let spans = spans_of(&sse("random", &lines, 4));
+        let said = |name: &str| {
+            let of = |line: &&Line| {
+                let event = &line.event;
+                event["type"] == name || event["payload"]["child"]["type"] == name
+            };
+            lines.iter().filter(of).count() as u64
+        };
+        let count = |span: &Span| support::trace::attribute(span, "runtrail.chunks.count");
+        let chunks: u64 = spans.iter().filter_map(count).filter_map(|n| n.parse::<u64>().ok()).sum();
+        prop_assert_eq!(chunks, said("AgentOutput"));
+        let ended = |span: &&Span| {
+            span.name.starts_with("task ")
+                && support::trace::attribute(span, "runtrail.incomplete").is_none()
+        };
+        prop_assert_eq!(spans.iter().filter(ended).count() as u64, said("TaskEnd"));
+    }
+
+    #[test]
     fn any_prefix_read_again_changes_nothing(
         steps in steps(60),
         prefix in any::<prop::sample::Index>(),
