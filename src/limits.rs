@@ -45,8 +45,8 @@ pub const SCOPE_NAMES_MAX: usize = 256;
 /// Runs that one run points to.
 pub const LINKS_MAX: usize = 128;
 
-/// Paths of a run without times whose nodes are counted one by one.
-pub const UNTIMED_PATHS_MAX: usize = 4_096;
+/// Paths of a run whose nodes are counted one by one, at one moment or without times.
+pub const COUNTED_PATHS_MAX: usize = 4_096;
 
 /// Keys that find one open node: a task whose chunks carry ever new ids.
 pub const NODE_KEYS_MAX: usize = 64;

@@ -13,7 +13,7 @@ use crate::run::finished::{FinishedNode, FinishedRun};
 use crate::run::outputs::{Output, RunSlot};
 use crate::run::summary::RunSummary;
 use crate::trace::batch::{Batch, Batcher, ResourceInfo};
-use crate::trace::content::ContentPolicy;
+use crate::trace::content::{ContentPolicy, REDACTED};
 use crate::trace::span::{SpanMaker, TraceSettings};
 use crate::wire::event::{FactKey, FactValue, NodeKind};
 use crate::wire::rejection::Rejection;
@@ -229,18 +229,54 @@ fn redact_texts(value: &mut Value, policy: &ContentPolicy) -> bool {
             .fold(false, |changed, item| redact_texts(item, policy) | changed),
         Value::Object(fields) => {
             let mut changed = false;
-            for (name, field) in fields.iter_mut() {
+            let mut safe = serde_json::Map::new();
+            for (name, mut field) in std::mem::take(fields) {
                 // `"password": "…"` is a secret by its name.
-                let named = field.as_str().map(|text| format!("{name}: {text}"));
-                if named.is_some_and(|named| policy.redact(&named) != named) {
-                    *field = Value::String("[redacted]".to_owned());
+                let plain = match &field {
+                    Value::String(text) => Some(format!("{name}: {text}")),
+                    Value::Number(number) => Some(format!("{name}: {number}")),
+                    _ => None,
+                };
+                if plain.is_some_and(|plain| policy.redact(&plain) != plain) {
+                    field = Value::String(REDACTED.to_owned());
                     changed = true;
                 } else {
-                    changed |= redact_texts(field, policy);
+                    changed |= redact_texts(&mut field, policy);
                 }
+                let safe_name = policy.redact(&name).into_owned();
+                changed |= safe_name != name;
+                safe.insert(safe_name, field);
             }
+            *fields = safe;
             changed
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_in_a_result_is_redacted_wherever_it_stands() {
+        let rules: [&str; 0] = [];
+        let policy = ContentPolicy::new(true, &rules, 1_000).unwrap();
+        let json = json!({
+            "sk-ant-api03-AbCdEf1234567890abcdef": 1,
+            "password": 123456,
+            "nested": [{"api_key": "abcdefgh12345678"}],
+            "plain": "stays",
+        });
+        let raw = serde_json::value::to_raw_value(&json).unwrap();
+        let safe = redacted(&raw, &policy).unwrap();
+        for secret in ["sk-ant", "123456", "abcdefgh"] {
+            assert!(!safe.get().contains(secret), "{safe}");
+        }
+        assert!(safe.get().contains(r#""plain":"stays""#));
+        let harmless = serde_json::value::to_raw_value(&json!({"b": 1.50, "a": [null]})).unwrap();
+        assert_eq!(redacted(&harmless, &policy).unwrap().get(), harmless.get());
     }
 }

@@ -136,8 +136,11 @@ impl Core {
     }
 
     /// Takes a page of the server's log of a run, as it was asked for by
-    /// [`Wish::ReadLog`].
-    pub fn handle_log_page(&mut self, run: &RunRef<'_>, page: &[u8], now: Time) {
+    /// [`Wish::ReadLog`]. One that nobody waits for any longer is ignored.
+    pub fn handle_log_page(&mut self, run: &RunRef<'_>, after: u64, page: &[u8], now: Time) {
+        if !self.runs.expects_page(run, after) {
+            return;
+        }
         let Self {
             dialect,
             runs,

@@ -9,11 +9,11 @@ use rustc_hash::FxHashMap;
 use super::finished::{FinishedNode, FinishedRun, RunMeta, Streams};
 use super::fold::{Fold, Moment, Step};
 use super::identity::Identity;
-use super::node::Room;
+use super::node::{OpenNode, Room};
 use super::outputs::Wish;
 use super::published::Published;
 use crate::limits::{FINGERPRINTS_MAX, Limits};
-use crate::wire::event::Event;
+use crate::wire::event::{Event, RunOutcome, What};
 use crate::wire::item::LogPage;
 use crate::wire::time::Time;
 
@@ -33,6 +33,13 @@ pub(super) struct Hold {
     /// Where the first of them lies in the server's log.
     live_from: Option<u64>,
     rebuilt: Option<Box<Rebuilt>>,
+    /// What came live is in one piece only since after the last page was asked
+    /// for: that page cannot be the last one.
+    broken: bool,
+    /// From where on the next page of the log was asked for.
+    pub(super) asked_after: u64,
+    /// How the run ended, by its row: in case its log does not tell.
+    pub(super) row_outcome: Option<RunOutcome>,
 }
 
 /// The run, folded again from the beginning of its log.
@@ -40,6 +47,7 @@ pub(super) struct Hold {
 struct Rebuilt {
     fold: Fold,
     nodes: Vec<FinishedNode>,
+    nodes_bytes: usize,
     run: Option<Box<FinishedRun>>,
     /// The newest events of the log, by time and fingerprint.
     newest: VecDeque<(Option<Time>, u64)>,
@@ -50,6 +58,8 @@ pub(super) struct Adopted {
     pub(super) fold: Fold,
     pub(super) nodes: Vec<FinishedNode>,
     pub(super) ended: Option<Box<FinishedRun>>,
+    /// The newest events of the log.
+    pub(super) newest: VecDeque<(Option<Time>, u64)>,
 }
 
 impl Hold {
@@ -64,15 +74,19 @@ impl Hold {
             live_bytes: 0,
             live_from: None,
             rebuilt: None,
+            broken: false,
+            asked_after: 0,
+            row_outcome: None,
         }
     }
 
     /// What it holds, roughly.
     pub(super) fn bytes(&self) -> usize {
         let rebuilt = self.rebuilt.as_ref().map_or(0, |rebuilt| {
-            rebuilt.fold.bytes() + rebuilt.nodes.iter().map(node_bytes).sum::<usize>()
+            rebuilt.fold.bytes() + rebuilt.nodes_bytes + run_bytes(rebuilt.run.as_deref())
         });
-        size_of::<Self>() + self.nodes_bytes + self.live_bytes + rebuilt
+        let run = run_bytes(self.run.as_deref());
+        size_of::<Self>() + self.nodes_bytes + self.live_bytes + run + rebuilt
     }
 
     /// Keeps what the live fold finished.
@@ -106,6 +120,7 @@ impl Hold {
 
     /// What came live is no longer in one piece: the log must be read further.
     pub(super) fn drop_live(&mut self) {
+        self.broken = true;
         self.live.clear();
         self.live_bytes = 0;
         self.live_from = None;
@@ -124,6 +139,7 @@ impl Hold {
             Box::new(Rebuilt {
                 fold: Fold::new(Arc::clone(meta), moment.time, limits),
                 nodes: Vec::new(),
+                nodes_bytes: 0,
                 run: None,
                 newest: VecDeque::new(),
             })
@@ -132,7 +148,8 @@ impl Hold {
     }
 
     /// Where to read on, if the log has not yet reached what came live.
-    pub(super) fn next_page(&self, page: LogPage) -> Option<u64> {
+    pub(super) fn next_page(&mut self, page: LogPage) -> Option<u64> {
+        let broken = std::mem::take(&mut self.broken);
         let ended = self
             .rebuilt
             .as_ref()
@@ -142,6 +159,7 @@ impl Hold {
             return None;
         }
         let reached = match (self.live.is_empty(), self.live_from) {
+            _ if broken => false,
             // The page was asked for after the gap: whatever it does not hold is still to come.
             (true, _) => true,
             (false, Some(from)) => after >= from,
@@ -154,60 +172,56 @@ impl Hold {
     /// The rebuilt run takes the place of the live one.
     pub(super) fn adopt(
         self,
-        mut live: Fold,
+        live: Fold,
         page: LogPage,
         room: Room,
         published: &Published,
+        streamed_from: Option<u64>,
     ) -> Adopted {
         let Some(mut rebuilt) = self.rebuilt else {
             // The log is empty: what came live is all there is.
+            let nodes = published.unsent(self.nodes);
             return Adopted {
                 fold: live,
-                nodes: published.unsent(self.nodes),
+                nodes,
                 ended: self.run,
+                newest: VecDeque::new(),
             };
         };
-        // A log that keeps no pieces of streams must not cost those that came live.
-        // One that keeps them knows better than a feed with gaps.
-        let logged_streams = rebuilt.fold.streamed();
+        // A log that keeps no pieces of streams, though some came live from where it
+        // has been read, must not cost those. One that keeps them knows better than
+        // a feed with gaps.
+        let read = |from: u64| page.next_after.is_none_or(|to| from <= to);
+        let logged_streams = rebuilt.fold.streamed() || !streamed_from.is_some_and(read);
         for kept in &self.live {
             let Ok(event) = postcard::from_bytes::<Event<'_>>(kept) else {
                 continue;
             };
-            if rebuilt.run.is_none() && !rebuilt.has(&event, page.next_after) {
+            let lent = !logged_streams && matches!(event.what, What::Chunk(_));
+            if rebuilt.run.is_none() && !lent && !rebuilt.has(&event, page.next_after) {
                 let time = event.at.unwrap_or_else(|| rebuilt.fold.last());
                 let moment = Moment { at: event.at, time };
                 rebuilt.apply(event, moment, room);
             }
         }
+        // Whatever was left out, was left out and counted when it came live.
+        rebuilt.fold.take_thinned();
         let Rebuilt {
             mut fold,
             nodes,
             run,
+            newest,
             ..
         } = *rebuilt;
         let mut nodes = published.unsent(nodes);
         if !logged_streams {
-            let mut streams: FxHashMap<Identity, Box<Streams>> = FxHashMap::default();
-            for mut node in self.nodes {
-                if let Some(lent) = node.streams.take() {
-                    streams.insert(node.identity, lent);
-                }
-            }
-            let mut lend = |identity| {
-                streams
-                    .remove(&identity)
-                    .or_else(|| live.take_streams(identity))
-            };
-            for node in nodes.iter_mut().filter(|node| node.streams.is_none()) {
-                node.streams = lend(node.identity);
-            }
-            fold.lend_streams(lend);
+            lend(live, self.nodes, &mut nodes, &mut fold);
         }
         Adopted {
             fold,
             nodes,
             ended: run,
+            newest,
         }
     }
 
@@ -226,9 +240,11 @@ impl Rebuilt {
             self.newest.pop_front();
         }
         self.newest.push_back((event.at, event.fingerprint));
+        let known = self.nodes.len();
         let step = self
             .fold
             .apply(&event.scope, event.what, moment, room, &mut self.nodes);
+        self.nodes_bytes += self.nodes[known..].iter().map(node_bytes).sum::<usize>();
         if let Step::Ended(run) = step {
             self.run = Some(run);
         }
@@ -243,6 +259,43 @@ impl Rebuilt {
             _ => false,
         }
     }
+}
+
+/// Gives what came live of the streams to the nodes of a rebuilt run.
+fn lend(live: Fold, held: Vec<FinishedNode>, nodes: &mut [FinishedNode], fold: &mut Fold) {
+    let mut open: FxHashMap<Identity, OpenNode> = live
+        .into_nodes()
+        .map(|node| (node.identity, node))
+        .collect();
+    let mut finished: FxHashMap<Identity, FinishedNode> =
+        held.into_iter().map(|node| (node.identity, node)).collect();
+    for node in nodes {
+        let (streams, first, cached) = match finished.remove(&node.identity) {
+            Some(held) => (held.streams, held.time_to_first_chunk, held.cached),
+            None => match open.remove(&node.identity) {
+                Some(open) => (open.streams, open.time_to_first_chunk, open.cached),
+                None => continue,
+            },
+        };
+        if streams.is_some() {
+            node.streams = streams;
+            node.time_to_first_chunk = first;
+            node.cached |= cached;
+        }
+    }
+    for node in open.into_values() {
+        fold.lend_streams(node);
+    }
+}
+
+fn run_bytes(run: Option<&FinishedRun>) -> usize {
+    run.map_or(0, |run| {
+        let output = run.output.as_ref().and_then(|output| output.text.as_ref());
+        // The summary holds it once more.
+        size_of::<FinishedRun>()
+            + 2 * output.map_or(0, |text| text.len())
+            + run.notes.kept.len() * 256
+    })
 }
 
 fn node_bytes(node: &FinishedNode) -> usize {

@@ -9,7 +9,8 @@ use super::names;
 use super::pieces::Piece;
 use crate::limits::{FACTS_MAX, MESSAGE_BYTES_MAX, REDACTION_MARGIN_BYTES, SPAN_EVENTS_MAX};
 use crate::wire::event::{
-    Chunk, Content, Fact, FactValue, Fault, NodeKind, NodeOutcome, RunOutcome, Stream, Text, Usage,
+    Chunk, Content, Fact, FactKey, FactValue, Fault, NodeKind, NodeOutcome, RunOutcome, Stream,
+    Text, Usage,
 };
 use crate::wire::time::Time;
 
@@ -22,6 +23,8 @@ pub struct Room {
     pub text_bytes_max: usize,
     /// Whether chunk texts are taken at all.
     pub texts: bool,
+    /// Whether notes are taken, or only counted.
+    pub notes: bool,
 }
 
 /// An open node.
@@ -91,8 +94,8 @@ impl OpenNode {
     }
 
     /// Says something of it. What finds no room is counted.
-    pub(super) fn note(&mut self, note: NoteRecord) {
-        self.bytes += push_note(&mut self.notes, note);
+    pub(super) fn note(&mut self, note: NoteRecord, room: Room) {
+        self.bytes += push_note(&mut self.notes, note, room);
     }
 
     /// Takes a piece of one of its streams. Tells how many pieces lost their
@@ -136,6 +139,11 @@ impl OpenNode {
             self.bytes += assemble(text.get_or_insert_default(), piece, room);
         }
         thinned
+    }
+
+    /// Takes streams that were recorded elsewhere.
+    pub(super) fn lend(&mut self, lent: Box<Streams>) {
+        *streams(&mut self.streams, &mut self.bytes) = *lent;
     }
 
     /// Its chunks carry this id.
@@ -203,9 +211,9 @@ fn streams<'n>(streams: &'n mut Option<Box<Streams>>, bytes: &mut usize) -> &'n 
 }
 
 /// Adds a note if there is room; tells how many bytes that took.
-pub(super) fn push_note(notes: &mut Notes, note: NoteRecord) -> usize {
+pub(super) fn push_note(notes: &mut Notes, note: NoteRecord, room: Room) -> usize {
     // One event is left for the exception.
-    if notes.kept.len() >= SPAN_EVENTS_MAX - 1 {
+    if notes.kept.len() >= SPAN_EVENTS_MAX - 1 || !room.notes {
         notes.dropped = notes.dropped.saturating_add(1);
         return 0;
     }
@@ -219,7 +227,11 @@ pub(super) fn bounded_fact(fact: Fact<'_>, room: Room) -> Fact<'static> {
     let value = match fact.value {
         FactValue::Int(n) => FactValue::Int(n),
         FactValue::Bool(b) => FactValue::Bool(b),
-        FactValue::Text(text) => FactValue::Text(cut(text)),
+        // A sentence may be longer than a name.
+        FactValue::Text(text) if matches!(fact.key, FactKey::Reason | FactKey::Url) => {
+            FactValue::Text(cut(text))
+        }
+        FactValue::Text(text) => FactValue::Text(Text::Owned(names::bounded(&text).into_owned())),
         FactValue::Texts(texts) => FactValue::Texts(
             texts
                 .iter()

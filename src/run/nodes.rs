@@ -91,6 +91,26 @@ impl Nodes {
         Some(node)
     }
 
+    /// Lets the keys of another fold's node find this one, in the same scope.
+    pub(super) fn rebind(&mut self, index: u32, keys: &[u64]) {
+        let new = self.change(index, |node| {
+            let room = NODE_KEYS_MAX.saturating_sub(node.keys.len());
+            let unknown = keys.iter().filter(|key| !node.keys.contains(key));
+            let new: Vec<u64> = unknown.take(room).copied().collect();
+            node.keys.extend(&new);
+            node.bytes += new.len() * INDEX_BYTES / 2;
+            new
+        });
+        for key in new.into_iter().flatten() {
+            self.by_key.insert(key, index);
+        }
+    }
+
+    /// All open nodes, when the places are of no more use.
+    pub(super) fn into_all(self) -> impl Iterator<Item = OpenNode> {
+        self.slots.into_iter().flatten().map(|node| *node)
+    }
+
     /// The node in a place.
     pub(super) fn at(&self, index: u32) -> Option<&OpenNode> {
         self.slots.get(index as usize)?.as_deref()

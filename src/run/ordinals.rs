@@ -4,17 +4,16 @@
 use rustc_hash::FxHashMap;
 
 use super::identity::{Identity, Path};
-use crate::limits::UNTIMED_PATHS_MAX;
+use crate::limits::COUNTED_PATHS_MAX;
 use crate::wire::time::Time;
 
 /// Gives identities out.
 #[derive(Debug, Default)]
 pub(super) struct Ordinals {
     newest: Time,
-    at_newest: FxHashMap<Path, u32>,
+    at_newest: Counted,
     /// Where times are missing the ordinal counts per path.
-    untimed: FxHashMap<Path, u32>,
-    untimed_more: u32,
+    untimed: Counted,
 }
 
 impl Ordinals {
@@ -23,32 +22,49 @@ impl Ordinals {
     /// A time that runs back counts as the newest one: an identity that was
     /// given out is never given out again, however little is remembered.
     pub(super) fn identify(&mut self, path: Path, at: Option<Time>) -> Identity {
-        let Some(at) = at else {
+        // The epoch stands for no time, and is none.
+        let Some(at) = at.filter(|at| *at > Time::ZERO) else {
             return Identity {
                 path,
                 at: Time::ZERO,
-                ordinal: self.untimed(path),
+                ordinal: self.untimed.next(path),
             };
         };
         if at > self.newest {
             self.newest = at;
-            self.at_newest.clear();
+            self.at_newest = Counted::default();
         }
         Identity {
             path,
             at: self.newest,
-            ordinal: next(self.at_newest.entry(path).or_default()),
+            ordinal: self.at_newest.next(path),
         }
     }
 
-    fn untimed(&mut self, path: Path) -> u32 {
-        if self.untimed.len() >= UNTIMED_PATHS_MAX && !self.untimed.contains_key(&path) {
-            // Counted over all further paths, far from the ordinals of the others.
-            return (1 << 31) | next(&mut self.untimed_more);
-        }
-        next(self.untimed.entry(path).or_default())
+    /// What it holds, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        (self.at_newest.paths.capacity() + self.untimed.paths.capacity()) * PATH_BYTES
     }
 }
+
+/// Ordinals by path, for so many paths; beyond them over all further ones.
+#[derive(Debug, Default)]
+struct Counted {
+    paths: FxHashMap<Path, u32>,
+    further: u32,
+}
+
+impl Counted {
+    fn next(&mut self, path: Path) -> u32 {
+        if self.paths.len() >= COUNTED_PATHS_MAX && !self.paths.contains_key(&path) {
+            // Far from the ordinals of the others.
+            return (1 << 31) | next(&mut self.further);
+        }
+        next(self.paths.entry(path).or_default())
+    }
+}
+
+const PATH_BYTES: usize = size_of::<(Path, u32)>() + 1;
 
 fn next(ordinal: &mut u32) -> u32 {
     let this = *ordinal;
@@ -75,6 +91,24 @@ mod tests {
         for (i, one) in given.iter().enumerate() {
             assert!(!given[i + 1..].contains(one), "{one:?}");
         }
+    }
+
+    #[test]
+    fn the_epoch_is_no_time() {
+        let mut ordinals = Ordinals::default();
+        let one = ordinals.identify(Path(1), Some(Time::ZERO));
+        assert_ne!(one, ordinals.identify(Path(1), None));
+    }
+
+    #[test]
+    fn ever_new_paths_at_one_moment_stay_apart_within_a_bound() {
+        let mut ordinals = Ordinals::default();
+        let mut given = std::collections::BTreeSet::new();
+        for n in 0..30_000u128 {
+            let identity = ordinals.identify(Path(n % 20_000), Some(Time(7)));
+            assert!(given.insert((identity.path, identity.at, identity.ordinal)));
+        }
+        assert!(ordinals.bytes() < 1 << 20);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! older than the newest moment seen is a repeat, and at that very moment the
 //! fingerprint tells.
 
+use std::collections::VecDeque;
+
 use crate::limits::FINGERPRINTS_MAX;
 use crate::wire::event::Event;
 use crate::wire::time::Time;
@@ -21,6 +23,10 @@ pub(super) struct Repeats {
     /// The fingerprints at that moment that were not repeated yet: of two equal
     /// events both may come again, a third one is new.
     expected: Vec<u64>,
+    /// What the server's log held when a rebuild was done, by place.
+    read_to: Option<u64>,
+    /// And its newest events, by time and fingerprint.
+    logged: VecDeque<(Option<Time>, u64)>,
 }
 
 impl Repeats {
@@ -30,9 +36,33 @@ impl Repeats {
         self.expected.clone_from(&self.at_newest);
     }
 
-    /// The log was read up to this place.
-    pub(super) fn saw(&mut self, place: Option<u64>) {
+    /// The log was read up to this place, and these were its newest events:
+    /// whatever of it is still under way on the feed is a repeat.
+    pub(super) fn read_log(&mut self, place: Option<u64>, newest: VecDeque<(Option<Time>, u64)>) {
         self.last_seq = self.last_seq.max(place);
+        self.read_to = self.read_to.max(place);
+        self.logged = newest;
+    }
+
+    /// What it holds, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        let prints = self.at_newest.capacity() + self.expected.capacity();
+        prints * size_of::<u64>() + self.logged.capacity() * size_of::<(Option<Time>, u64)>()
+    }
+
+    /// Whether the log held an event without a place of its own.
+    fn was_logged(&mut self, event: &Event<'_>) -> bool {
+        if event.log_position.is_some() && event.log_position <= self.read_to {
+            return true;
+        }
+        let newest_logged = self.logged.back().and_then(|(at, _)| *at);
+        if event.at > newest_logged {
+            self.logged.clear();
+            return false;
+        }
+        let this = (event.at, event.fingerprint);
+        let found = self.logged.iter().position(|logged| *logged == this);
+        found.and_then(|found| self.logged.remove(found)).is_some()
     }
 
     /// Whether the event was there before; remembers it if not.
@@ -42,6 +72,9 @@ impl Repeats {
                 return true;
             }
             self.last_seq = Some(seq);
+        }
+        if event.seq.is_none() && self.read_to.is_some() && self.was_logged(event) {
+            return true;
         }
         let Some(at) = event.at else { return false };
         if let (None, Some(until)) = (event.seq, self.expected_until) {

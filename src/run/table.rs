@@ -35,8 +35,6 @@ pub struct RunTable {
     bytes: usize,
     /// The newest time of the feed.
     clock: Time,
-    /// Runs without an id that were opened, so that each has a name of its own.
-    unnamed: u64,
 }
 
 impl RunTable {
@@ -56,7 +54,6 @@ impl RunTable {
             wishes: VecDeque::new(),
             bytes: 0,
             clock: Time::ZERO,
-            unnamed: 0,
         }
     }
 
@@ -119,6 +116,14 @@ impl RunTable {
         });
     }
 
+    /// Whether the log of a run is being waited for from after this place.
+    pub fn expects_page(&self, run: &RunRef<'_>, after: u64) -> bool {
+        let id = run.id.as_deref().unwrap_or_default();
+        let slot = self.slot_of(id, run.project);
+        let run = slot.and_then(|slot| self.slots.get(slot as usize)?.as_deref());
+        run.is_some_and(|run| run.expects_page(after))
+    }
+
     /// A page of the server's log of a run is through.
     pub fn handle_log_page(&mut self, run: &RunRef<'_>, page: LogPage, out: &mut Vec<Output>) {
         let id = run.id.as_deref().unwrap_or_default();
@@ -156,14 +161,20 @@ impl RunTable {
         let Some(slot) = self.slot_of(id, run.project) else {
             return;
         };
-        self.with(slot, |run, settings, _| {
+        self.with(slot, |run, settings, wishes| {
             let outcome = match status {
                 RunStatus::Open => {
                     run.heard = now;
-                    run.asked = false;
+                    run.asked = None;
                     return Fate::Open;
                 }
-                RunStatus::Ended(outcome) => outcome,
+                RunStatus::Ended(outcome) => {
+                    if let Some(wish) = run.ended_unseen(outcome, now, settings) {
+                        wishes.push_back(wish);
+                        return Fate::Open;
+                    }
+                    outcome
+                }
                 RunStatus::Unknown => RunOutcome::Abandoned,
             };
             run.close(outcome, None, settings, out);
@@ -190,15 +201,19 @@ impl RunTable {
                 } else {
                     limits.run_idle_max
                 };
-                if now.since(run.heard) <= patience || run.asked {
+                if now.since(run.heard) <= patience {
                     return Fate::Open;
                 }
-                if settings.repair {
-                    run.asked = true;
-                    wishes.push_back(Wish::AskStatus {
-                        run_id: Arc::clone(&run.meta().run_id),
-                    });
-                    return Fate::Open;
+                match run.asked {
+                    None if settings.repair => {
+                        run.asked = Some(now);
+                        let run_id = Arc::clone(&run.meta().run_id);
+                        wishes.push_back(Wish::AskStatus { run_id });
+                        return Fate::Open;
+                    }
+                    // No answer is an answer, in the end.
+                    Some(asked) if now.since(asked) <= limits.repair_wait_max => return Fate::Open,
+                    _ => {}
                 }
                 run.close(RunOutcome::Abandoned, None, settings, out);
                 Fate::Sealed
@@ -272,16 +287,9 @@ impl RunTable {
         }
         let run = &event.run;
         let workflow = names::kept(&run.workflow);
-        let run_id = match run.id.as_deref() {
-            Some(id) => names::kept(id),
-            None => {
-                self.unnamed += 1;
-                names::kept(&format!("{workflow}-{}-{}", moment.time.0, self.unnamed))
-            }
-        };
-        let trace_id = match run.id.as_deref() {
-            Some(id) => self.trace_of(id, run),
-            None => self.trace_of(&run_id, run),
+        let (run_id, trace_id) = match run.id.as_deref() {
+            Some(id) => (names::kept(id), self.trace_of(id, run)),
+            None => self.name(run, &workflow, moment.time),
         };
         let meta = Arc::new(RunMeta {
             trace_id,
@@ -316,6 +324,20 @@ impl RunTable {
             });
         }
         slot
+    }
+
+    /// A run without an id is named after its workflow and start, and counted
+    /// among its equals: nothing else of the feed has a say in it.
+    fn name(&self, run: &RunRef<'_>, workflow: &str, start: Time) -> (Arc<str>, [u8; 16]) {
+        let mut ordinal = 0u32;
+        loop {
+            let id = names::kept(&format!("{workflow}-{}-{ordinal}", start.0));
+            let trace = self.trace_of(&id, run);
+            if !self.by_trace.contains_key(&trace) && !self.sealed.has(&trace) {
+                return (id, trace);
+            }
+            ordinal = ordinal.wrapping_add(1);
+        }
     }
 
     /// Does something with a run, and forgets it when that was its end.
@@ -370,13 +392,31 @@ impl RunTable {
             chunk_events_max: if full(9) { 4 } else { limits.chunk_events_max },
             text_bytes_max: limits.content_bytes_max + REDACTION_MARGIN_BYTES,
             texts: !full(7),
+            notes: !full(9),
         }
     }
 
-    /// Closes runs until the bound is kept; the one at work goes last.
+    /// Closes runs until the bound is kept. A run at work that alone holds the
+    /// better part of it is not spared at the others' cost.
     fn shed(&mut self, at_work: Option<RunSlot>, out: &mut Vec<Output>) {
-        while self.bytes > self.settings.limits.open_runs_bytes_max && self.by_trace.len() > 1 {
-            self.close_longest_silent(at_work, out);
+        let max = self.settings.limits.open_runs_bytes_max;
+        while self.bytes > max && !self.by_trace.is_empty() {
+            let greedy = at_work.filter(|slot| {
+                let run = self.slots.get(*slot as usize).and_then(Option::as_deref);
+                run.is_some_and(|run| run.bytes() > max / 2)
+            });
+            match greedy {
+                Some(slot) => {
+                    self.with(slot, |run, settings, _| {
+                        run.release(Repair::GaveUp, settings, out)
+                    });
+                    if self.bytes > max {
+                        self.abandon(slot, out);
+                    }
+                }
+                None if self.by_trace.len() > 1 => self.close_longest_silent(at_work, out),
+                None => return,
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use super::outputs::{GapCause, Output, Repair, RunSlot, Wish};
 use super::published::Published;
 use super::repeats::Repeats;
 use crate::limits::Limits;
-use crate::wire::event::{Event, Fault, RunOutcome};
+use crate::wire::event::{Event, Fault, RunOutcome, What};
 use crate::wire::item::LogPage;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -40,9 +40,11 @@ pub(super) struct TrackedRun {
     repeats: Repeats,
     /// When something was last heard of it, by arrival.
     pub(super) heard: Time,
-    /// The server was asked how it is.
-    pub(super) asked: bool,
+    /// When the server was asked how it is.
+    pub(super) asked: Option<Time>,
     waiting: bool,
+    /// Where the first piece of a stream lies in the server's log, or 0.
+    streamed_from: Option<u64>,
     progress_told: bool,
     /// One repair a cause is enough.
     repair_tried: bool,
@@ -67,8 +69,9 @@ impl TrackedRun {
             published: Published::default(),
             repeats: Repeats::default(),
             heard: first,
-            asked: false,
+            asked: None,
             waiting: false,
+            streamed_from: None,
             progress_told: false,
             repair_tried: false,
             doubtful: false,
@@ -98,6 +101,7 @@ impl TrackedRun {
         size_of::<Self>()
             + self.fold.bytes()
             + self.published.bytes()
+            + self.repeats.bytes()
             + self.hold.as_ref().map_or(0, |hold| hold.bytes())
     }
 
@@ -117,7 +121,7 @@ impl TrackedRun {
         out: &mut Vec<Output>,
     ) -> Fate {
         self.heard = now;
-        self.asked = false;
+        self.asked = None;
         if self.repeats.is_repeat(&event) {
             out.push(Output::Rejected(Rejection::Duplicate));
             return Fate::Open;
@@ -125,16 +129,23 @@ impl TrackedRun {
         if let Some(hold) = &mut self.hold {
             hold.keep_live(&event, settings.limits.held_events_bytes_max);
         }
+        if self.streamed_from.is_none() && matches!(event.what, What::Chunk(_)) {
+            self.streamed_from = event.log_position.or(Some(0));
+        }
         let mut nodes = Vec::new();
         let step = self
             .fold
             .apply(&event.scope, event.what, moment, room, &mut nodes);
         self.tell_thinned(out);
+        if let Step::Ended(run) = &step {
+            // What is closed with the run must wait, if the run must.
+            self.doubt(run, now, settings, out);
+        }
         self.give_out(nodes, settings, out);
         match step {
             Step::Going => self.tell_progress(settings, out),
             Step::Refused(rejection) => out.push(Output::Rejected(rejection)),
-            Step::Ended(run) => return self.ended(run, now, settings, out),
+            Step::Ended(run) => return self.ended(run, settings, out),
         }
         Fate::Open
     }
@@ -184,10 +195,11 @@ impl TrackedRun {
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) -> (Fate, Option<Wish>) {
-        let Some(hold) = self.hold.take() else {
+        let Some(mut hold) = self.hold.take() else {
             return (Fate::Open, None);
         };
         if let Some(after) = hold.next_page(page) {
+            hold.asked_after = after;
             self.hold = Some(hold);
             let run_id = Arc::clone(&self.meta.run_id);
             return (Fate::Open, Some(Wish::ReadLog { run_id, after }));
@@ -196,14 +208,24 @@ impl TrackedRun {
             &mut self.fold,
             Fold::new(Arc::clone(&self.meta), self.heard, &settings.limits),
         );
-        let Adopted { fold, nodes, ended } = hold.adopt(live, page, room, &self.published);
+        let row_outcome = hold.row_outcome;
+        let Adopted {
+            fold,
+            nodes,
+            ended,
+            newest,
+        } = hold.adopt(live, page, room, &self.published, self.streamed_from);
         self.fold = fold;
-        self.repeats.saw(page.next_after);
+        self.repeats.read_log(page.next_after, newest);
         out.push(Output::Repaired(Repair::Repaired));
         self.give_out(nodes, settings, out);
-        let fate = match ended {
-            Some(run) => self.seal(run, settings, out),
-            None => {
+        let fate = match (ended, row_outcome) {
+            (Some(run), _) => self.seal(run, settings, out),
+            (None, Some(outcome)) => {
+                self.close(outcome, None, settings, out);
+                Fate::Sealed
+            }
+            (None, None) => {
                 self.tell_progress(settings, out);
                 Fate::Open
             }
@@ -223,9 +245,17 @@ impl TrackedRun {
         };
         self.doubtful = true;
         out.push(Output::Repaired(why));
+        let row_outcome = hold.row_outcome;
         let (nodes, ended) = hold.give_up();
         self.give_out(nodes, settings, out);
-        ended.map_or(Fate::Open, |run| self.seal(run, settings, out))
+        match (ended, row_outcome) {
+            (Some(run), _) => self.seal(run, settings, out),
+            (None, Some(outcome)) => {
+                self.close(outcome, None, settings, out);
+                Fate::Sealed
+            }
+            (None, None) => Fate::Open,
+        }
     }
 
     /// Ends the run without an event that says so.
@@ -245,29 +275,65 @@ impl TrackedRun {
         self.seal(run, settings, out);
     }
 
-    /// The run's end was seen.
-    fn ended(
+    /// Holds a run at its end when its sums are not those of the server.
+    fn doubt(
         &mut self,
-        run: Box<FinishedRun>,
+        run: &FinishedRun,
         now: Time,
         settings: &RunSettings,
         out: &mut Vec<Output>,
-    ) -> Fate {
-        if let Some(hold) = &mut self.hold {
-            hold.ended(run);
-            return Fate::Open;
-        }
-        let doubted = run.verified == Verified::Mismatch && !self.repair_tried;
+    ) {
+        let doubted =
+            run.verified == Verified::Mismatch && !self.repair_tried && self.hold.is_none();
         if doubted
             && let Some(wish) = self.hold(now, settings)
             && let Some(hold) = &mut self.hold
         {
-            hold.ended(run);
             hold.first_wish = Some(wish);
             out.push(Output::Gap(GapCause::Totals));
-            return Fate::Open;
         }
-        self.seal(run, settings, out)
+    }
+
+    /// The run's end was seen.
+    fn ended(
+        &mut self,
+        run: Box<FinishedRun>,
+        settings: &RunSettings,
+        out: &mut Vec<Output>,
+    ) -> Fate {
+        match &mut self.hold {
+            Some(hold) => {
+                hold.ended(run);
+                Fate::Open
+            }
+            None => self.seal(run, settings, out),
+        }
+    }
+
+    /// The server says that the run has ended, which nobody saw: its log may
+    /// tell how. Tells what to ask for, if that is worth it.
+    pub(super) fn ended_unseen(
+        &mut self,
+        outcome: RunOutcome,
+        now: Time,
+        settings: &RunSettings,
+    ) -> Option<Wish> {
+        let wish = if self.repair_tried {
+            None
+        } else {
+            self.hold(now, settings)
+        }?;
+        if let Some(hold) = &mut self.hold {
+            hold.row_outcome = Some(outcome);
+        }
+        Some(wish)
+    }
+
+    /// Whether a page of the log from after this place is being waited for.
+    pub(super) fn expects_page(&self, after: u64) -> bool {
+        self.hold
+            .as_ref()
+            .is_some_and(|hold| hold.asked_after == after)
     }
 
     /// What holding the run at its end made it wish for.

@@ -8,9 +8,8 @@ mod say;
 
 use std::sync::Arc;
 
-use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta, Streams};
-use super::identity::Identity;
-use super::node::{Room, bounded_content, bounded_fault};
+use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta};
+use super::node::{OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
 use super::ordinals::Ordinals;
 use super::scope::{Scopes, TOP};
@@ -173,7 +172,12 @@ impl Fold {
     /// What it holds, roughly, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let scopes = self.scopes.len() * SCOPE_BYTES;
-        size_of::<Self>() + self.nodes.bytes() + self.own_bytes + self.sums.bytes() + scopes
+        size_of::<Self>()
+            + self.nodes.bytes()
+            + self.own_bytes
+            + self.sums.bytes()
+            + self.ordinals.bytes()
+            + scopes
     }
 
     /// Chunk events that were left out since this was asked last.
@@ -186,23 +190,29 @@ impl Fold {
         self.streamed
     }
 
-    /// Takes the streams of this open node out, if it had any.
-    pub(super) fn take_streams(&mut self, identity: Identity) -> Option<Box<Streams>> {
-        let index = self
-            .nodes
-            .all(|node| node.identity == identity)
-            .first()
-            .copied()?;
-        self.nodes
-            .change(index, |node| node.streams.take())
-            .flatten()
+    /// The open nodes, when nothing else of the run is of use.
+    pub(super) fn into_nodes(self) -> impl Iterator<Item = OpenNode> {
+        self.nodes.into_all()
     }
 
-    /// Gives streams to the open nodes.
-    pub(super) fn lend_streams(&mut self, mut of: impl FnMut(Identity) -> Option<Box<Streams>>) {
-        for index in self.nodes.all(|node| node.streams.is_none()) {
-            self.nodes
-                .change(index, |node| node.streams = of(node.identity));
+    /// Gives an open node without streams what another fold knows of them.
+    pub(super) fn lend_streams(&mut self, from: OpenNode) {
+        let same = |node: &OpenNode| node.identity == from.identity && node.streams.is_none();
+        let Some(index) = self.nodes.all(same).first().copied() else {
+            return;
+        };
+        let Some(streams) = from.streams else { return };
+        let key = streams.key.clone();
+        let scope = self.nodes.change(index, |node| {
+            node.lend(streams);
+            node.time_to_first_chunk = from.time_to_first_chunk;
+            node.cached |= from.cached;
+            node.scope
+        });
+        match (scope, key) {
+            (Some(scope), _) if scope == from.scope => self.nodes.rebind(index, &from.keys),
+            (Some(scope), Some(key)) => self.nodes.bind(index, scope, from.kind, &key),
+            _ => {}
         }
     }
 

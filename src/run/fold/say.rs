@@ -132,7 +132,7 @@ impl Fold {
         };
         let of = about.or_else(|| self.scopes.at(scope).and_then(|scope| scope.node));
         let Some(index) = of else {
-            self.own_bytes += push_note(&mut self.notes, record);
+            self.own_bytes += push_note(&mut self.notes, record, room);
             return;
         };
         self.nodes.change(index, |node| {
@@ -146,7 +146,7 @@ impl Fold {
                 }
                 _ => {}
             }
-            node.note(record);
+            node.note(record, room);
         });
     }
 

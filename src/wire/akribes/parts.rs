@@ -1,4 +1,4 @@
-//! Parts of the translation that need no decision about private texts.
+//! Parts of the translation, one event or value each.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) fn run_error(error: ErrorEvent<'_>) -> RunEnd<'_> {
     }
 }
 
-pub(super) fn cache_planned(planned: CachePlanned<'_>) -> What<'_> {
+pub(super) fn cache_planned(planned: CachePlanned<'_>, capture: bool) -> What<'_> {
     note(
         About::Agent(planned.agent.0),
         NoteKind::CachePlanned,
@@ -47,7 +47,7 @@ pub(super) fn cache_planned(planned: CachePlanned<'_>) -> What<'_> {
             .number(FactKey::CacheMarkers, planned.markers_placed)
             .number(FactKey::PredictedReuse, planned.predicted_reuse_count)
             .text(FactKey::CacheTtl, planned.cache_ttl)
-            .text(FactKey::Reason, planned.cache_reason),
+            .content(FactKey::Reason, planned.cache_reason, capture),
     )
 }
 

@@ -63,7 +63,7 @@ pub(super) struct CachePlanned<'a> {
     #[serde(default, borrow)]
     pub(super) cache_ttl: Str<'a>,
     #[serde(default, borrow)]
-    pub(super) cache_reason: Str<'a>,
+    pub(super) cache_reason: Option<Json<'a>>,
 }
 
 #[derive(Debug, Hash, Deserialize)]
@@ -161,7 +161,7 @@ pub(super) struct McpServer<'a> {
     #[serde(default, borrow)]
     pub(super) alias: Str<'a>,
     #[serde(default, borrow)]
-    pub(super) reason: Str<'a>,
+    pub(super) reason: Option<Json<'a>>,
 }
 
 #[derive(Debug, Hash, Deserialize)]
@@ -333,7 +333,7 @@ pub(super) struct TaskEscalated<'a> {
     #[serde(default, borrow)]
     pub(super) to_agent: Str<'a>,
     #[serde(default, borrow)]
-    pub(super) reason: Str<'a>,
+    pub(super) reason: Option<Json<'a>>,
 }
 
 #[derive(Debug, Hash, Deserialize)]

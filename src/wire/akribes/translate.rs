@@ -99,7 +99,7 @@ impl Translator {
                 Facts::new()
                     .text(FactKey::FromAgent, escalated.from_agent)
                     .text(FactKey::ToAgent, escalated.to_agent)
-                    .text(FactKey::Reason, escalated.reason),
+                    .content(FactKey::Reason, escalated.reason, self.capture),
             ),
             Engine::TaskCacheHit(hit) => note(
                 About::Agent(hit.agent.0),
@@ -117,7 +117,7 @@ impl Translator {
                     .text(FactKey::GraphNode, hit.node_id)
                     .number(FactKey::CallIndex, hit.call_index),
             ),
-            Engine::CachePlanned(planned) => cache_planned(*planned),
+            Engine::CachePlanned(planned) => cache_planned(*planned, self.capture),
             Engine::ContextCompacted(compacted) => context_compacted(*compacted),
             Engine::ContextOverflow(overflow) => note(
                 About::Agent(overflow.agent.0),
@@ -171,7 +171,7 @@ impl Translator {
                 NoteKind::ToolServerDegraded,
                 Facts::new()
                     .text(FactKey::ToolServer, server.alias)
-                    .text(FactKey::Reason, server.reason),
+                    .content(FactKey::Reason, server.reason, self.capture),
             ),
             Engine::McpServerRecovered(server) => note(
                 About::Scope,
