@@ -287,7 +287,7 @@ fn a_log_that_contradicts_the_feed_sends_no_node_twice() {
         id: Some(id.as_str().into()),
         ..RunRef::default()
     };
-    core.handle_log_page(&run, page.as_bytes(), Time(2));
+    core.handle_log_page(&run, 0, page.as_bytes(), Time(2));
     core.handle_bytes(batch(&[hub(1, 20, &end())]).as_bytes(), None);
     let seen = finish(&mut core);
     assert_eq!(seen.names(), ["task t", "invoke_workflow review"]);

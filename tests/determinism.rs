@@ -1,7 +1,11 @@
 //! The same feed gives the same spans, however it comes: cut anywhere, runs
 //! interleaved in any way, read twice, or with gaps that are repaired.
 
-#![allow(clippy::expect_used, reason = "a test that cannot go on should stop")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on should stop"
+)]
 
 mod support;
 
@@ -11,6 +15,7 @@ use std::collections::BTreeMap;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use proptest::prelude::*;
 use runtrail::core::{Core, CoreSettings};
+use runtrail::metrics::delta::Delta;
 use runtrail::run::outputs::{GapCause, Wish};
 use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
@@ -97,12 +102,40 @@ fn feeds(runs: &[Vec<support::workload::Step>]) -> Vec<Feed> {
         .collect()
 }
 
-/// A server with a log of each run, and a feed that loses events.
+/// How a feed with gaps comes, and what the server's log is like.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Events on a page of the log.
+    page: usize,
+    /// A page arrives when more has happened since it was asked for.
+    late: bool,
+    /// Whether gaps are noticed.
+    noticed: bool,
+    /// Whether anything is really lost in a gap.
+    loses: bool,
+    /// Whether events tell their place in the log; if not, only frames do.
+    places: bool,
+    /// Whether the log keeps the pieces of streams.
+    chunks: bool,
+}
+
+const WAY: Way = Way {
+    page: 5,
+    late: false,
+    noticed: true,
+    loses: true,
+    places: true,
+    chunks: true,
+};
+
+/// A server with a log of each run.
 struct Server<'f> {
     feeds: &'f [Feed],
     /// How many events of each run have happened.
     happened: BTreeMap<String, usize>,
-    page: usize,
+    way: Way,
+    /// Pages on their way.
+    sent: Vec<(String, u64, String)>,
 }
 
 impl Server<'_> {
@@ -113,52 +146,85 @@ impl Server<'_> {
             .expect("a run of the workload")
     }
 
-    /// Answers all that the core asks for, from what has happened so far.
-    fn answer(&self, core: &mut Core, now: Time) {
-        let mut asked = 0;
+    /// Answers what the core asks for, from what has happened so far.
+    fn answer(&mut self, core: &mut Core, now: Time) {
+        if !self.way.late {
+            self.read(core);
+        }
+        self.deliver(core, now);
+        self.read(core);
+    }
+
+    /// Answers until nothing is asked for any more.
+    fn answer_all(&mut self, core: &mut Core, now: Time) {
+        for _ in 0..10_000 {
+            self.read(core);
+            if self.sent.is_empty() {
+                return;
+            }
+            self.deliver(core, now);
+        }
+        panic!("the core asks for ever");
+    }
+
+    fn read(&mut self, core: &mut Core) {
         while let Some(wish) = core.poll_wish() {
-            let Wish::ReadLog { run_id, after } = wish else {
-                continue;
-            };
-            asked += 1;
-            assert!(asked < 10_000, "the core asks for ever");
-            let feed = self.feed_of(&run_id);
-            let log = &feed.lines[..self.happened[&*run_id]];
-            let page: Vec<&Line> = log
-                .iter()
-                .filter(|line| line.seq > after)
-                .take(self.page)
-                .collect();
-            let next = page.last().map_or(after, |line| line.seq);
-            let has_more = log.last().is_some_and(|line| line.seq > next);
-            let body = json!({
-                "execution_id": &*run_id,
-                "status": "running",
-                "complete": log.len() == feed.lines.len(),
-                "events": page.iter().map(|line| line.logged()).collect::<Vec<Value>>(),
-                "next_after_id": next,
-                "has_more": has_more,
-            });
+            if let Wish::ReadLog { run_id, after } = wish {
+                let page = self.page(&run_id, after);
+                self.sent.push((run_id.to_string(), after, page));
+            }
+        }
+    }
+
+    fn deliver(&mut self, core: &mut Core, now: Time) {
+        for (run_id, after, page) in std::mem::take(&mut self.sent) {
             let run = RunRef {
                 project: Some(1),
-                workflow: Cow::Borrowed(&feed.script),
-                id: Some(Cow::Borrowed(&*run_id)),
+                workflow: Cow::Borrowed("random"),
+                id: Some(Cow::Borrowed(&run_id)),
                 epoch: None,
             };
-            core.handle_log_page(&run, body.to_string().as_bytes(), now);
+            core.handle_log_page(&run, after, page.as_bytes(), now);
         }
+    }
+
+    fn page(&self, run_id: &str, after: u64) -> String {
+        let feed = self.feed_of(run_id);
+        let log = &feed.lines[..self.happened[run_id]];
+        let kept = |line: &&Line| self.way.chunks || line.event["type"] != "AgentOutput";
+        let page: Vec<&Line> = log
+            .iter()
+            .filter(|line| line.seq > after)
+            .take(self.way.page)
+            .collect();
+        let next = page.last().map_or(after, |line| line.seq);
+        let events: Vec<Value> = page
+            .into_iter()
+            .filter(kept)
+            .map(|line| line.logged())
+            .collect();
+        json!({
+            "execution_id": run_id,
+            "status": "running",
+            "complete": log.len() == feed.lines.len(),
+            "events": events,
+            "next_after_id": next,
+            "has_more": log.last().is_some_and(|line| line.seq > next),
+        })
+        .to_string()
     }
 }
 
-/// The spans of a feed of which some stretches are lost and repaired. Each
-/// number says whether its event arrives, and whether the server is asked now.
-fn spans_with_gaps(
-    feeds: &[Feed],
-    lines: &[Line],
-    fate: &[u8],
-    page: usize,
-    noticed: bool,
-) -> Vec<Span> {
+/// What came of a feed: its spans, the summaries, and what the metrics were told.
+struct Came {
+    spans: Vec<Span>,
+    summaries: BTreeMap<String, String>,
+    counted: Vec<String>,
+}
+
+/// What comes of a feed of which some stretches are lost and repaired. Each
+/// number says whether its event arrives, and whether the server answers now.
+fn with_gaps(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Came {
     let mut core = core(CoreSettings {
         repair: true,
         ..settings(false)
@@ -166,7 +232,8 @@ fn spans_with_gaps(
     let mut server = Server {
         feeds,
         happened: feeds.iter().map(|feed| (feed.run.clone(), 0)).collect(),
-        page,
+        way,
+        sent: Vec::new(),
     };
     let mut lost = false;
     let mut fate = fate.iter().cycle();
@@ -177,24 +244,103 @@ fn spans_with_gaps(
             .happened
             .get_mut(&line.run)
             .expect("a run of the workload") += 1;
-        if fate < 60 {
+        let gap = fate < 60;
+        if gap && way.loses {
             lost = true;
             continue;
         }
-        if lost && noticed {
+        if (lost || gap) && way.noticed {
             core.handle_gap(GapCause::Disconnect, now);
             core.handle_reconnect(Some(now));
         }
         lost = false;
-        core.handle_bytes(&sse("random", std::slice::from_ref(line), 1), Some(now));
+        core.handle_bytes(&feed_bytes(std::slice::from_ref(line), way), Some(now));
         if fate % 3 == 0 {
             server.answer(&mut core, now);
         }
     }
     let now = Time(1_778_148_900_000_000_000);
     core.handle_gap(GapCause::Disconnect, now);
-    server.answer(&mut core, now);
-    support::trace::spans(&finished(core))
+    server.answer_all(&mut core, now);
+    came(core)
+}
+
+fn feed_bytes(lines: &[Line], way: Way) -> Vec<u8> {
+    let bytes = sse("random", lines, 1);
+    if way.places {
+        return bytes;
+    }
+    String::from_utf8(bytes)
+        .expect("a feed is text")
+        .replace("\"seq\":", "\"was\":")
+        .into_bytes()
+}
+
+fn came(mut core: Core) -> Came {
+    core.handle_end_of_input(None);
+    core.handle_end_of_runs();
+    let summaries = std::iter::from_fn(|| core.poll_summary())
+        .map(|summary| {
+            let line = serde_json::to_string(&summary).expect("a summary is JSON");
+            (summary.execution_id.to_string(), line)
+        })
+        .collect();
+    // What a place in the table says differs with the order of things.
+    let mut counted: Vec<String> = core
+        .deltas()
+        .in_order
+        .iter()
+        .filter(|delta| {
+            matches!(
+                delta,
+                Delta::TaskFinished { .. }
+                    | Delta::ToolFinished { .. }
+                    | Delta::WaitFinished { .. }
+                    | Delta::RunFinished { .. }
+            )
+        })
+        .map(|delta| format!("{delta:?}").replace(|c: char| c.is_ascii_whitespace(), ""))
+        .map(|delta| {
+            delta
+                .split_once(',')
+                .map_or(String::new(), |(_, rest)| rest.to_owned())
+        })
+        .collect();
+    counted.sort();
+    Came {
+        spans: support::trace::spans(&batches(&mut core)),
+        summaries,
+        counted,
+    }
+}
+
+/// What comes of the whole feed.
+fn whole(lines: &[Line], way: Way) -> Came {
+    let mut core = core(settings(false));
+    core.handle_bytes(&feed_bytes(lines, way), None);
+    came(core)
+}
+
+/// The first difference between a feed with gaps and the whole one.
+fn gap_difference(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Option<String> {
+    let repaired = with_gaps(feeds, lines, fate, way);
+    // A run of which nothing ever arrived is looked for by the source, not by the core.
+    let seen = |line: &&Line| repaired.summaries.contains_key(&line.run);
+    let lines: Vec<Line> = lines.iter().filter(seen).cloned().collect();
+    let whole = whole(&lines, way);
+    let spans = difference(&by_id(repaired.spans), &by_id(whole.spans));
+    let summaries = (repaired.summaries != whole.summaries)
+        .then(|| format!("{:?}\n{:?}", repaired.summaries, whole.summaries));
+    let counted = (repaired.counted != whole.counted)
+        .then(|| format!("{:#?}\n{:#?}", repaired.counted, whole.counted));
+    spans.or(summaries).or(counted)
+}
+
+/// The same steps, each at a moment of its own.
+fn apart(runs: &[Vec<support::workload::Step>]) -> Vec<Vec<support::workload::Step>> {
+    runs.iter()
+        .map(|run| run.iter().map(|(a, b, ms)| (*a, *b, ms + 1)).collect())
+        .collect()
 }
 
 proptest! {
@@ -272,7 +418,36 @@ proptest! {
     }
 
     #[test]
-    fn a_feed_with_gaps_and_its_rebuild_give_the_spans_of_the_full_feed(
+    fn a_feed_with_gaps_and_its_rebuild_give_what_the_full_feed_gives(
+        runs in prop::collection::vec(steps(50), 1..4),
+        order in prop::collection::vec(any::<u8>(), 1..30),
+        fate in prop::collection::vec(any::<u8>(), 1..60),
+        page in 1usize..20,
+        late in any::<bool>(),
+    ) {
+        let feeds = feeds(&runs);
+        let lines = interleave(&feeds, &order);
+        let difference = gap_difference(&feeds, &lines, &fate, Way { page, late, ..WAY });
+        prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
+    }
+
+    #[test]
+    fn the_same_where_only_frames_tell_their_place(
+        runs in prop::collection::vec(steps(50), 1..4),
+        order in prop::collection::vec(any::<u8>(), 1..30),
+        fate in prop::collection::vec(any::<u8>(), 1..60),
+        page in 1usize..20,
+        late in any::<bool>(),
+    ) {
+        let feeds = feeds(&apart(&runs));
+        let lines = interleave(&feeds, &order);
+        let way = Way { page, late, places: false, ..WAY };
+        let difference = gap_difference(&feeds, &lines, &fate, way);
+        prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
+    }
+
+    #[test]
+    fn a_log_without_chunks_costs_none_that_came_live(
         runs in prop::collection::vec(steps(50), 1..4),
         order in prop::collection::vec(any::<u8>(), 1..30),
         fate in prop::collection::vec(any::<u8>(), 1..60),
@@ -280,13 +455,8 @@ proptest! {
     ) {
         let feeds = feeds(&runs);
         let lines = interleave(&feeds, &order);
-        let full = by_id(spans_of(&sse("random", &lines, 4)));
-        let repaired = by_id(spans_with_gaps(&feeds, &lines, &fate, page, true));
-        // A run of which nothing ever arrived is looked for by the source, not by the core.
-        let seen: Vec<&Vec<u8>> = repaired.keys().map(|(trace, _)| trace).collect();
-        let full: BTreeMap<_, _> =
-            full.into_iter().filter(|((trace, _), _)| seen.contains(&trace)).collect();
-        let difference = difference(&repaired, &full);
+        let way = Way { page, chunks: false, loses: false, ..WAY };
+        let difference = gap_difference(&feeds, &lines, &fate, way);
         prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
     }
 
@@ -299,6 +469,6 @@ proptest! {
     ) {
         let feeds = feeds(&runs);
         let lines = interleave(&feeds, &order);
-        by_id(spans_with_gaps(&feeds, &lines, &fate, page, false));
+        by_id(with_gaps(&feeds, &lines, &fate, Way { page, noticed: false, ..WAY }).spans);
     }
 }

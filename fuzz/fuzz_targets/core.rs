@@ -106,6 +106,8 @@ struct Bench {
     rejected: u64,
     /// The run that was asked for last.
     asked: String,
+    /// And from where on.
+    asked_after: u64,
     now: Time,
 }
 
@@ -119,6 +121,7 @@ impl Bench {
             summaries: Vec::new(),
             rejected: 0,
             asked: String::new(),
+            asked_after: 0,
             now: Time(1_778_149_422_000_000_000),
         }
     }
@@ -151,7 +154,7 @@ impl Bench {
         };
         match step {
             Step::Feed(bytes) => self.core.handle_bytes(bytes, self.clock()),
-            Step::Page(page) => self.core.handle_log_page(&run, page, self.now),
+            Step::Page(page) => self.core.handle_log_page(&run, self.asked_after, page, self.now),
             Step::Refuse => self.core.handle_log_refused(&run, self.now),
             Step::Gap => self.core.handle_gap(GapCause::Disconnect, self.now),
             Step::Reconnect => self.core.handle_reconnect(self.clock()),
@@ -183,6 +186,9 @@ impl Bench {
             self.summaries.push(format!("{summary:?}"));
         }
         while let Some(wish) = self.core.poll_wish() {
+            if let Wish::ReadLog { after, .. } = &wish {
+                self.asked_after = *after;
+            }
             let (Wish::ReadLog { run_id, .. } | Wish::AskStatus { run_id }) = wish;
             run_id.as_ref().clone_into(&mut self.asked);
         }
