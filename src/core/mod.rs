@@ -148,9 +148,8 @@ impl Core {
             outputs,
             ..
         } = self;
-        let id = run.id.as_deref().unwrap_or_default();
         let read = dialect.read_log(run, page, &mut |item| match item {
-            Item::Event { event, .. } => runs.handle_logged_event(id, event),
+            Item::Event { event, .. } => runs.handle_logged_event(event),
             Item::Rejected(rejection) => digest.reject(rejection),
             Item::Other { .. } | Item::Lost { .. } => {}
         });

@@ -103,8 +103,8 @@ impl RunTable {
     }
 
     /// Takes an event of the server's log of a run that is held.
-    pub fn handle_logged_event(&mut self, run_id: &str, event: Event<'_>) {
-        let Some(slot) = self.slot_of(run_id, event.run.project) else {
+    pub fn handle_logged_event(&mut self, event: Event<'_>) {
+        let Some(slot) = self.slot_of(&event.run) else {
             return;
         };
         let time = event.at.unwrap_or(self.clock);
@@ -118,16 +118,14 @@ impl RunTable {
 
     /// Whether the log of a run is being waited for from after this place.
     pub fn expects_page(&self, run: &RunRef<'_>, after: u64) -> bool {
-        let id = run.id.as_deref().unwrap_or_default();
-        let slot = self.slot_of(id, run.project);
+        let slot = self.slot_of(run);
         let run = slot.and_then(|slot| self.slots.get(slot as usize)?.as_deref());
         run.is_some_and(|run| run.expects_page(after))
     }
 
     /// A page of the server's log of a run is through.
     pub fn handle_log_page(&mut self, run: &RunRef<'_>, page: LogPage, out: &mut Vec<Output>) {
-        let id = run.id.as_deref().unwrap_or_default();
-        let Some(slot) = self.slot_of(id, run.project) else {
+        let Some(slot) = self.slot_of(run) else {
             return;
         };
         let room = self.room();
@@ -141,8 +139,7 @@ impl RunTable {
 
     /// The server will not give the log of a run.
     pub fn handle_log_refused(&mut self, run: &RunRef<'_>, out: &mut Vec<Output>) {
-        let id = run.id.as_deref().unwrap_or_default();
-        if let Some(slot) = self.slot_of(id, run.project) {
+        if let Some(slot) = self.slot_of(run) {
             self.with(slot, |run, settings, _| {
                 run.release(Repair::Unavailable, settings, out)
             });
@@ -157,8 +154,7 @@ impl RunTable {
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        let id = run.id.as_deref().unwrap_or_default();
-        let Some(slot) = self.slot_of(id, run.project) else {
+        let Some(slot) = self.slot_of(run) else {
             return;
         };
         self.with(slot, |run, settings, wishes| {
@@ -460,12 +456,9 @@ impl RunTable {
         open.into_iter().map(|(_, _, slot)| slot).collect()
     }
 
-    fn slot_of(&self, run_id: &str, project: Option<i64>) -> Option<RunSlot> {
-        let run = RunRef {
-            project,
-            ..RunRef::default()
-        };
-        self.by_trace.get(&self.trace_of(run_id, &run)).copied()
+    fn slot_of(&self, run: &RunRef<'_>) -> Option<RunSlot> {
+        let id = run.id.as_deref()?;
+        self.by_trace.get(&self.trace_of(id, run)).copied()
     }
 
     fn trace_of(&self, run_id: &str, run: &RunRef<'_>) -> [u8; 16] {

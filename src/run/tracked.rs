@@ -219,17 +219,10 @@ impl TrackedRun {
         self.repeats.read_log(page.next_after, newest);
         out.push(Output::Repaired(Repair::Repaired));
         self.give_out(nodes, settings, out);
-        let fate = match (ended, row_outcome) {
-            (Some(run), _) => self.seal(run, settings, out),
-            (None, Some(outcome)) => {
-                self.close(outcome, None, settings, out);
-                Fate::Sealed
-            }
-            (None, None) => {
-                self.tell_progress(settings, out);
-                Fate::Open
-            }
-        };
+        let fate = self.conclude(ended, row_outcome, settings, out);
+        if fate == Fate::Open {
+            self.tell_progress(settings, out);
+        }
         (fate, None)
     }
 
@@ -248,6 +241,18 @@ impl TrackedRun {
         let row_outcome = hold.row_outcome;
         let (nodes, ended) = hold.give_up();
         self.give_out(nodes, settings, out);
+        self.conclude(ended, row_outcome, settings, out)
+    }
+
+    /// What a hold leaves behind: an end that was seen, one that the run's row
+    /// tells of, or a run that goes on.
+    fn conclude(
+        &mut self,
+        ended: Option<Box<FinishedRun>>,
+        row_outcome: Option<RunOutcome>,
+        settings: &RunSettings,
+        out: &mut Vec<Output>,
+    ) -> Fate {
         match (ended, row_outcome) {
             (Some(run), _) => self.seal(run, settings, out),
             (None, Some(outcome)) => {
