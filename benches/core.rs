@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runtrail::core::{Core, CoreSettings};
+use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
 use runtrail::metrics::{self, Metrics};
 use runtrail::run::RunSettings;
@@ -146,10 +146,10 @@ fn all(feed: &Feed) {
         deltas.clear();
     };
     for piece in feed.bytes.chunks(READ_BYTES) {
-        core.handle_bytes(piece, None);
+        core.handle_bytes(0, piece, None);
         take(&mut core);
     }
-    core.handle_end_of_input(None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     take(&mut core);
     assert_eq!((spans, summaries), (feed.spans, RUNS));
@@ -183,6 +183,8 @@ fn settings(limits: Limits) -> CoreSettings {
         },
         markers: true,
         repair: false,
+        feeds: vec![None],
+        selection: Selection::default(),
         limits,
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use thiserror::Error;
 
-use crate::core::CoreSettings;
+use crate::core::{CoreSettings, Selection};
 use crate::limits::Limits;
 use crate::trace::batch::ResourceInfo;
 use crate::trace::content::{ContentPolicy, RuleError};
@@ -167,6 +167,8 @@ impl Replay {
             markers: self.markers,
             // A recording has no server that could be asked.
             repair: false,
+            feeds: vec![None],
+            selection: Selection::default(),
             limits,
         })
     }

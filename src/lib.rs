@@ -8,7 +8,11 @@
 //! - [`trace`]: finished nodes become OTLP spans, and batches of them
 //! - [`metrics`]: what happened becomes series
 //! - [`core`]: the above, put together
-//! - [`replay`] and [`cli`]: what the program does with it
+//! - [`source`]: the network in
+//! - [`export`]: the network out
+//! - [`net`]: what these two and the listeners share
+//! - [`config`] and [`cli`]: what people choose
+//! - [`replay`]: a recording instead of a feed
 //!
 //! Everything up to and including the batches is pure: bytes and times come in,
 //! values come out, and the same input gives the same output for ever.
@@ -16,10 +20,14 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod config;
 pub mod core;
+pub mod export;
 pub mod limits;
 pub mod metrics;
+pub mod net;
 pub mod replay;
 pub mod run;
+pub mod source;
 pub mod trace;
 pub mod wire;

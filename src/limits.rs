@@ -103,6 +103,13 @@ pub struct Limits {
     pub run_wait_max: Duration,
     /// How long a held run waits for its repair.
     pub repair_wait_max: Duration,
+    /// Bodies that wait for the backend, compressed. When they are full, metrics
+    /// and summaries go on, and spans are dropped and counted.
+    pub outbox_bytes_max: usize,
+    /// Finished runs that the API remembers. Beyond it the oldest is forgotten.
+    pub recent_runs_max: usize,
+    /// What these may hold, with their spans. As above.
+    pub recent_runs_bytes_max: usize,
     /// Series of all metrics together; further label sets become `__other__`.
     pub metric_series_max: usize,
     /// Values that one label takes; further ones become `__other__`.
@@ -131,6 +138,9 @@ impl Default for Limits {
             run_idle_max: Duration::from_secs(3_600),
             run_wait_max: Duration::from_secs(14 * 86_400),
             repair_wait_max: Duration::from_secs(300),
+            outbox_bytes_max: 64 << 20,
+            recent_runs_max: 1_000,
+            recent_runs_bytes_max: 16 << 20,
             metric_series_max: 20_000,
             label_values_max: 200,
             series_idle_max: Duration::from_secs(7 * 86_400),

@@ -69,10 +69,10 @@ pub fn replay(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(ReplayError::Read(error)),
         };
-        core.handle_bytes(&bytes[..read], None);
+        core.handle_bytes(0, &bytes[..read], None);
         printer.print(&mut core)?;
     }
-    core.handle_end_of_input(None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     printer.print(&mut core)?;
     if printer.events == 0 {

@@ -94,7 +94,7 @@ fn frames(texts: &[&str], from: u32, to: u32) -> Vec<Vec<u8>> {
 fn warm(texts: &[&str], feed: impl Fn(&mut Core, &[u8])) -> Core {
     let mut core = core(Limits::default(), false);
     let opening = batch(&[hub(1, 0, &start()), hub(1, 1, &task_start("write"))]);
-    core.handle_bytes(opening.as_bytes(), None);
+    core.handle_bytes(0, opening.as_bytes(), None);
     for frame in frames(texts, 0, 128) {
         feed(&mut core, &frame);
     }
@@ -117,18 +117,18 @@ const ESCAPED: &str = r##"\n\n# What changed\n\nCaf\u00e9 \ud83d\ude00 \"so\""##
 
 #[test]
 fn a_chunk_allocates_nothing() {
-    none_is_made(&[PLAIN], |core, frame| core.handle_bytes(frame, None));
+    none_is_made(&[PLAIN], |core, frame| core.handle_bytes(0, frame, None));
 }
 
 #[test]
 fn a_chunk_with_escapes_in_its_text_allocates_nothing() {
-    none_is_made(&[ESCAPED], |core, frame| core.handle_bytes(frame, None));
+    none_is_made(&[ESCAPED], |core, frame| core.handle_bytes(0, frame, None));
 }
 
 #[test]
 fn a_batch_of_chunks_allocates_nothing() {
     let texts = [PLAIN, ESCAPED].repeat(10);
-    none_is_made(&texts, |core, frame| core.handle_bytes(frame, None));
+    none_is_made(&texts, |core, frame| core.handle_bytes(0, frame, None));
 }
 
 #[test]
@@ -136,8 +136,8 @@ fn a_chunk_that_is_split_over_two_reads_allocates_nothing() {
     for part in [1, 3, 10, 40] {
         none_is_made(&[PLAIN, ESCAPED], |core, frame| {
             let (head, tail) = frame.split_at(frame.len() * part / 41);
-            core.handle_bytes(head, None);
-            core.handle_bytes(tail, None);
+            core.handle_bytes(0, head, None);
+            core.handle_bytes(0, tail, None);
         });
     }
 }
@@ -149,11 +149,11 @@ fn a_line_of_a_hundred_megabytes_holds_no_more_than_its_bound_and_leaves_little(
     let mut core = core(limits, false);
     let piece = vec![b'['; 64 << 10];
     let (kept, peak) = memory(|| {
-        core.handle_bytes(b"data: ", None);
+        core.handle_bytes(0, b"data: ", None);
         for _ in 0..(100 << 20) / piece.len() {
-            core.handle_bytes(&piece, None);
+            core.handle_bytes(0, &piece, None);
         }
-        core.handle_bytes(b"\n\n", None);
+        core.handle_bytes(0, b"\n\n", None);
     });
     assert!(peak <= 2 * line_bytes_max, "{peak}");
     assert!(kept <= 512 << 10, "{kept}");

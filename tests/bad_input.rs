@@ -35,7 +35,7 @@ impl Seen {
 }
 
 fn finish(core: &mut Core) -> Seen {
-    core.handle_end_of_input(None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     assert_eq!((core.open_runs(), core.open_runs_bytes()), (0, 0));
     let mut seen = Seen::default();
@@ -62,7 +62,7 @@ fn finish(core: &mut Core) -> Seen {
 
 fn read(feed: impl AsRef<[u8]>) -> Seen {
     let mut core = core(Limits::default(), false);
-    core.handle_bytes(feed.as_ref(), None);
+    core.handle_bytes(0, feed.as_ref(), None);
     finish(&mut core)
 }
 
@@ -128,14 +128,14 @@ fn a_field_of_the_wrong_type_costs_its_event() {
 #[test]
 fn a_line_of_a_hundred_megabytes_costs_its_frame_and_is_not_kept() {
     let mut core = core(Limits::default(), false);
-    core.handle_bytes(b"event: batch\ndata: [", None);
+    core.handle_bytes(0, b"event: batch\ndata: [", None);
     let piece = vec![b' '; 1 << 20];
     for _ in 0..100 {
-        core.handle_bytes(&piece, None);
+        core.handle_bytes(0, &piece, None);
     }
-    core.handle_bytes(b"]\n\n", None);
+    core.handle_bytes(0, b"]\n\n", None);
     assert_eq!(core.open_runs_bytes(), 0);
-    core.handle_bytes(around("null").as_bytes(), None);
+    core.handle_bytes(0, around("null").as_bytes(), None);
     let seen = finish(&mut core);
     assert_eq!(seen.names(), NEIGHBOURS);
     assert!(seen.rejected.contains(&(Rejection::LineTooLong, 1)));
@@ -224,7 +224,7 @@ fn ten_thousand_runs_that_never_end_stay_within_their_bounds() {
     let mut core = core(limits, false);
     for run in 0..10_000 {
         let feed = batch(&[hub(run, run, &start()), hub(run, run, &task_start("t"))]);
-        core.handle_bytes(feed.as_bytes(), None);
+        core.handle_bytes(0, feed.as_bytes(), None);
         assert!(core.open_runs() <= runs_max);
         assert!(core.open_runs_bytes() <= bytes_max);
     }
@@ -239,7 +239,7 @@ fn a_name_of_a_megabyte_is_cut() {
     let name = "n".repeat(1 << 20);
     let mut core = core(Limits::default(), false);
     let bad = hub(1, 3, &task_start(&name));
-    core.handle_bytes(around(&bad).replace(&end(), &start()).as_bytes(), None);
+    core.handle_bytes(0, around(&bad).replace(&end(), &start()).as_bytes(), None);
     assert!(core.open_runs_bytes() < 64 << 10);
     let seen = finish(&mut core);
     assert_eq!(seen.spans.len(), 4);
@@ -273,8 +273,8 @@ fn a_log_that_contradicts_the_feed_sends_no_node_twice() {
         hub(1, 1, &task_start("t")),
         hub(1, 9, &task_end("t")),
     ]);
-    core.handle_bytes(live.as_bytes(), None);
-    core.handle_gap(GapCause::Disconnect, Time(1));
+    core.handle_bytes(0, live.as_bytes(), None);
+    core.handle_gap(0, GapCause::Disconnect, Time(1));
     // The log has the task's start and not its end.
     let stamped = |event: String, ms: u32| {
         let at = format!(r#","at":"2026-05-07T10:23:00.00{ms}Z"}}"#);
@@ -288,7 +288,7 @@ fn a_log_that_contradicts_the_feed_sends_no_node_twice() {
         ..RunRef::default()
     };
     core.handle_log_page(&run, 0, page.as_bytes(), Time(2));
-    core.handle_bytes(batch(&[hub(1, 20, &end())]).as_bytes(), None);
+    core.handle_bytes(0, batch(&[hub(1, 20, &end())]).as_bytes(), None);
     let seen = finish(&mut core);
     assert_eq!(seen.names(), ["task t", "invoke_workflow review"]);
 }

@@ -460,7 +460,7 @@ fn hub(events: &[EngineEvent]) -> Vec<u8> {
 /// The spans of these events, how many of each type were counted, and what was refused.
 fn spans_of(events: &[EngineEvent]) -> (Vec<Span>, Map<&'static str, u64>, u64) {
     let mut core = core(settings(false));
-    core.handle_bytes(&hub(events), None);
+    core.handle_bytes(0, &hub(events), None);
     core.handle_end_of_runs();
     let types = core.event_types();
     let counts = types

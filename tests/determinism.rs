@@ -32,21 +32,21 @@ fn bodies(bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
         let size = sizes
             .next()
             .map_or(rest.len(), |size| (*size).clamp(1, rest.len()));
-        core.handle_bytes(&rest[..size], None);
+        core.handle_bytes(0, &rest[..size], None);
         rest = &rest[size..];
     }
     finished(core).into_iter().map(|batch| batch.body).collect()
 }
 
 fn finished(mut core: Core) -> Vec<runtrail::trace::batch::Batch> {
-    core.handle_end_of_input(None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     batches(&mut core)
 }
 
 fn spans_of(bytes: &[u8]) -> Vec<Span> {
     let mut core = core(settings(false));
-    core.handle_bytes(bytes, None);
+    core.handle_bytes(0, bytes, None);
     let spans = support::trace::spans(&finished(core));
     support::trace::check(&spans);
     spans
@@ -250,17 +250,17 @@ fn with_gaps(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Came {
             continue;
         }
         if (lost || gap) && way.noticed {
-            core.handle_gap(GapCause::Disconnect, now);
-            core.handle_reconnect(Some(now));
+            core.handle_gap(0, GapCause::Disconnect, now);
+            core.handle_reconnect(0, Some(now));
         }
         lost = false;
-        core.handle_bytes(&feed_bytes(std::slice::from_ref(line), way), Some(now));
+        core.handle_bytes(0, &feed_bytes(std::slice::from_ref(line), way), Some(now));
         if fate % 3 == 0 {
             server.answer(&mut core, now);
         }
     }
     let now = Time(1_778_148_900_000_000_000);
-    core.handle_gap(GapCause::Disconnect, now);
+    core.handle_gap(0, GapCause::Disconnect, now);
     server.answer_all(&mut core, now);
     came(core)
 }
@@ -277,7 +277,7 @@ fn feed_bytes(lines: &[Line], way: Way) -> Vec<u8> {
 }
 
 fn came(mut core: Core) -> Came {
-    core.handle_end_of_input(None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     let summaries = std::iter::from_fn(|| core.poll_summary())
         .map(|summary| {
@@ -317,7 +317,7 @@ fn came(mut core: Core) -> Came {
 /// What comes of the whole feed.
 fn whole(lines: &[Line], way: Way) -> Came {
     let mut core = core(settings(false));
-    core.handle_bytes(&feed_bytes(lines, way), None);
+    core.handle_bytes(0, &feed_bytes(lines, way), None);
     came(core)
 }
 
@@ -405,13 +405,13 @@ proptest! {
         let feed = run(&run_id(0), &steps);
         let seen = prefix.index(feed.lines.len()) + 1;
         let mut core = core(settings(false));
-        core.handle_bytes(&sse("random", &feed.lines[..seen], 3), None);
-        core.handle_reconnect(None);
+        core.handle_bytes(0, &sse("random", &feed.lines[..seen], 3), None);
+        core.handle_reconnect(0, None);
         let mut again = String::from_utf8(feed.sse(3)).expect("a feed is text");
         if !with_places {
             again = again.replace("\"seq\":", "\"was\":");
         }
-        core.handle_bytes(again.as_bytes(), None);
+        core.handle_bytes(0, again.as_bytes(), None);
         let spans = support::trace::spans(&finished(core));
         let difference = difference(&by_id(spans), &by_id(spans_of(&feed.sse(3))));
         prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());

@@ -8,8 +8,8 @@ use support::{Feed, batches, core, settings, usage};
 /// The trace of a feed, as a person reads it, after the checks that hold for any.
 fn trace_of(feed: &Feed) -> String {
     let mut core = core(settings(false));
-    core.handle_bytes(&feed.sse(3), None);
-    core.handle_end_of_input(None);
+    core.handle_bytes(0, &feed.sse(3), None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     let spans = support::trace::spans(&batches(&mut core));
     support::trace::check(&spans);

@@ -55,7 +55,7 @@ fn an_end_of_a_task_that_was_lost_unnoticed_is_fetched_when_the_sums_differ() {
     let mut lines = feed.lines.clone();
     lines.remove(2);
     let mut core = repairing();
-    core.handle_bytes(&sse(&feed.script, &lines, 1), Some(Time(1)));
+    core.handle_bytes(0, &sse(&feed.script, &lines, 1), Some(Time(1)));
     assert!(core.poll_summary().is_none(), "the run waits for its log");
     let wish = core.poll_wish().expect("the log is asked for");
     assert_eq!(
@@ -86,7 +86,7 @@ fn an_end_of_a_task_that_was_lost_unnoticed_is_fetched_when_the_sums_differ() {
 fn a_run_that_fell_silent_is_asked_about_and_read_from_its_log_when_it_has_ended() {
     let feed = one_task();
     let mut core = repairing();
-    core.handle_bytes(&sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
     core.handle_tick(Time(3 * HOUR));
     assert_eq!(
         core.poll_wish(),
@@ -112,7 +112,7 @@ fn a_run_that_fell_silent_is_asked_about_and_read_from_its_log_when_it_has_ended
 fn a_run_that_has_ended_without_a_log_ends_as_its_row_says() {
     let feed = one_task();
     let mut core = repairing();
-    core.handle_bytes(&sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
     core.handle_status(
         &run(&feed),
         RunStatus::Ended(RunOutcome::Cancelled),
@@ -128,7 +128,7 @@ fn a_run_that_has_ended_without_a_log_ends_as_its_row_says() {
 fn a_silent_run_of_which_the_server_says_nothing_is_abandoned_in_the_end() {
     let feed = one_task();
     let mut core = repairing();
-    core.handle_bytes(&sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
     core.handle_tick(Time(3 * HOUR));
     assert!(core.poll_wish().is_some());
     core.handle_tick(Time(4 * HOUR));
@@ -144,7 +144,7 @@ fn a_held_run_is_let_go_when_its_log_does_not_come() {
     let feed = one_task();
     let mut core = repairing();
     // It is first seen in the middle, so its beginning is asked for.
-    core.handle_bytes(&sse(&feed.script, &feed.lines[1..], 1), Some(Time(HOUR)));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[1..], 1), Some(Time(HOUR)));
     assert!(matches!(core.poll_wish(), Some(Wish::ReadLog { .. })));
     assert!(core.poll_summary().is_none());
     core.handle_tick(Time(2 * HOUR));
@@ -156,7 +156,11 @@ fn a_held_run_is_let_go_when_its_log_does_not_come() {
 fn a_page_that_nobody_waits_for_changes_nothing() {
     let feed = one_task();
     let mut core = repairing();
-    core.handle_bytes(&sse(&feed.script, &feed.lines[1..2], 1), Some(Time(HOUR)));
+    core.handle_bytes(
+        0,
+        &sse(&feed.script, &feed.lines[1..2], 1),
+        Some(Time(HOUR)),
+    );
     assert!(matches!(
         core.poll_wish(),
         Some(Wish::ReadLog { after: 0, .. })
@@ -182,7 +186,7 @@ fn a_run_without_an_id_has_the_same_trace_whatever_came_before_it() {
     let trace = |feeds: &[&Feed]| {
         let mut core = core(settings(false));
         for feed in feeds {
-            core.handle_bytes(&nameless(feed), None);
+            core.handle_bytes(0, &nameless(feed), None);
         }
         core.handle_end_of_runs();
         let spans = spans(&batches(&mut core));
@@ -203,14 +207,14 @@ fn one_greedy_run_does_not_cost_the_others_theirs() {
     for n in 0..3 {
         let mut small = Feed::of_run("small", &support::workload::run_id(n));
         small.start();
-        core.handle_bytes(&small.sse(1), None);
+        core.handle_bytes(0, &small.sse(1), None);
     }
     let mut greedy = Feed::of_run("greedy", &support::workload::run_id(9));
     greedy.start();
     for n in 0..4_000 {
         greedy.at(n).task(&format!("task {n} {}", "x".repeat(150)));
     }
-    core.handle_bytes(&greedy.sse(50), None);
+    core.handle_bytes(0, &greedy.sse(50), None);
     assert!(core.open_runs_bytes() <= 1 << 20);
     assert_eq!(core.open_runs(), 3, "the small ones are still there");
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use runtrail::core::{Core, CoreSettings};
+use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
 use runtrail::run::outputs::{GapCause, RunStatus, Wish};
 use runtrail::trace::batch::ResourceInfo;
@@ -80,6 +80,8 @@ impl Choice {
             },
             markers: self.markers,
             repair: self.repair,
+            feeds: vec![None],
+            selection: Selection::default(),
             limits,
         }
     }
@@ -131,7 +133,7 @@ impl Bench {
             self.step(*step);
             self.look();
         }
-        self.core.handle_end_of_input(self.clock());
+        self.core.handle_end_of_input(0, self.clock());
         self.look();
         self.core.handle_end_of_runs();
         self.look();
@@ -153,12 +155,12 @@ impl Bench {
             ..RunRef::default()
         };
         match step {
-            Step::Feed(bytes) => self.core.handle_bytes(bytes, self.clock()),
+            Step::Feed(bytes) => self.core.handle_bytes(0, bytes, self.clock()),
             Step::Page(page) => self.core.handle_log_page(&run, self.asked_after, page, self.now),
             Step::Refuse => self.core.handle_log_refused(&run, self.now),
-            Step::Gap => self.core.handle_gap(GapCause::Disconnect, self.now),
-            Step::Reconnect => self.core.handle_reconnect(self.clock()),
-            Step::EndOfInput => self.core.handle_end_of_input(self.clock()),
+            Step::Gap => self.core.handle_gap(0, GapCause::Disconnect, self.now),
+            Step::Reconnect => self.core.handle_reconnect(0, self.clock()),
+            Step::EndOfInput => self.core.handle_end_of_input(0, self.clock()),
             Step::Tick(by) => {
                 let by = Duration::from_millis(1 << (by % 32));
                 self.now = self.now.plus(by);

@@ -7,14 +7,14 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::limits::Limits;
+use super::{CoreSettings, Selection};
 use crate::metrics::delta::{Delta, Deltas, ModelTokens};
 use crate::run::finished::{FinishedNode, FinishedRun};
 use crate::run::outputs::{Output, RunSlot};
 use crate::run::summary::RunSummary;
-use crate::trace::batch::{Batch, Batcher, ResourceInfo};
+use crate::trace::batch::{Batch, Batcher};
 use crate::trace::content::{ContentPolicy, REDACTED};
-use crate::trace::span::{SpanMaker, TraceSettings};
+use crate::trace::span::SpanMaker;
 use crate::wire::event::{FactKey, FactValue, NodeKind};
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -26,24 +26,20 @@ pub(super) struct Digest {
     policy: ContentPolicy,
     batcher: Batcher,
     markers: bool,
+    selection: Selection,
     pub(super) batches: VecDeque<Batch>,
     pub(super) summaries: VecDeque<RunSummary>,
     pub(super) deltas: Deltas,
 }
 
 impl Digest {
-    pub(super) fn new(
-        trace: TraceSettings,
-        resource: &ResourceInfo,
-        limits: &Limits,
-        markers: bool,
-        event_types: usize,
-    ) -> Self {
+    pub(super) fn new(settings: &CoreSettings, event_types: usize) -> Self {
         Self {
-            policy: trace.content.clone(),
-            spans: SpanMaker::new(trace),
-            batcher: Batcher::new(resource, limits),
-            markers,
+            policy: settings.trace.content.clone(),
+            spans: SpanMaker::new(settings.trace.clone()),
+            batcher: Batcher::new(&settings.resource, &settings.limits),
+            markers: settings.markers,
+            selection: settings.selection.clone(),
             batches: VecDeque::new(),
             summaries: VecDeque::new(),
             deltas: Deltas {
@@ -97,20 +93,24 @@ impl Digest {
             Output::Started(run, meta) => Delta::RunStarted { run, meta },
             Output::Waiting(run, waiting) => Delta::RunWaiting { run, waiting },
             Output::Progress(_, meta, start) => {
-                if self.markers {
+                if self.markers && self.selection.has_trace(&meta.trace_id) {
                     self.batcher.push(self.spans.marker(&meta, start), now);
                 }
                 return;
             }
             Output::Node(run, meta, node) => {
-                self.batcher.push(self.spans.node(&meta, &node), now);
+                if self.selection.has_trace(&meta.trace_id) {
+                    self.batcher.push(self.spans.node(&meta, &node), now);
+                }
                 match node_delta(run, &node) {
                     Some(delta) => delta,
                     None => return,
                 }
             }
             Output::Ended(run, meta, finished) => {
-                self.batcher.push(self.spans.root(&meta, &finished), now);
+                if self.selection.has_trace(&meta.trace_id) {
+                    self.batcher.push(self.spans.root(&meta, &finished), now);
+                }
                 let delta = run_delta(run, &finished);
                 self.summaries
                     .push_back(private(finished.summary, &self.policy));

@@ -1,6 +1,8 @@
 //! The two forms in which a feed is read: server-sent events, and lines of JSON
 //! as a recording may have them. The first byte tells which it is.
 
+use std::time::Duration;
+
 use crate::limits::Limits;
 use crate::wire::lines::{LineDecoder, LineItem};
 use crate::wire::rejection::Rejection;
@@ -19,7 +21,7 @@ enum FeedForm {
 pub(super) enum Taken<'a> {
     Frame(Frame<'a>),
     Rejected(Rejection),
-    /// A wish how long to wait before the next connection: it concerns the source.
+    /// A wish how long to wait before the next connection: see [`Feed::retry`].
     Nothing,
 }
 
@@ -31,6 +33,7 @@ pub(super) struct Feed {
     mark_bytes: usize,
     sse: SseDecoder,
     lines: LineDecoder,
+    retry: Option<Duration>,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -42,11 +45,16 @@ impl Feed {
             mark_bytes: 0,
             sse: SseDecoder::new(limits.line_bytes_max, limits.frame_bytes_max),
             lines: LineDecoder::new(limits.line_bytes_max),
+            retry: None,
         }
     }
 
     pub(super) fn last_event_id(&self) -> &str {
         self.sse.last_event_id()
+    }
+
+    pub(super) const fn retry(&self) -> Option<Duration> {
+        self.retry
     }
 
     /// Takes from the front of the input until there is something.
@@ -58,7 +66,10 @@ impl Feed {
             FeedForm::Sse => Some(match self.sse.next(input)? {
                 SseItem::Frame(frame) => Taken::Frame(frame),
                 SseItem::Rejected(rejection) => Taken::Rejected(rejection),
-                SseItem::Retry(_) => Taken::Nothing,
+                SseItem::Retry(wait) => {
+                    self.retry = Some(wait);
+                    Taken::Nothing
+                }
             }),
             FeedForm::Lines => Some(line(self.lines.next(input)?)),
         }

@@ -8,8 +8,12 @@
 
 mod digest;
 mod feed;
+mod selection;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::selection::{Selection, SelectionError};
 
 use self::digest::Digest;
 use self::feed::{Feed, Taken};
@@ -33,6 +37,9 @@ pub struct CoreSettings {
     pub system: String,
     /// The configured name of the source.
     pub source: String,
+    /// The feeds: of each the project that it tells of, or `None` when it tells
+    /// of all. Never empty.
+    pub feeds: Vec<Option<i64>>,
     /// What all spans say of where they come from.
     pub resource: ResourceInfo,
     /// What people choose about spans.
@@ -41,6 +48,8 @@ pub struct CoreSettings {
     pub markers: bool,
     /// Whether somebody can ask the server for what is missing.
     pub repair: bool,
+    /// Which runs are told of.
+    pub selection: Selection,
     /// The bounds.
     pub limits: Limits,
 }
@@ -53,10 +62,12 @@ pub struct UnknownSystem(String);
 /// The core of one source.
 #[derive(Debug)]
 pub struct Core {
-    feed: Feed,
+    /// With the project that each tells of.
+    feeds: Vec<(Feed, Option<i64>)>,
     dialect: Dialect,
     runs: RunTable,
     digest: Digest,
+    selection: Selection,
     /// What the table says, between two steps.
     outputs: Vec<Output>,
 }
@@ -67,52 +78,60 @@ impl Core {
         let capture = settings.trace.content.captures();
         let dialect = Dialect::of(&settings.system, capture)
             .ok_or_else(|| UnknownSystem(settings.system.clone()))?;
-        let limits = settings.limits;
+        let digest = Digest::new(&settings, dialect.event_types().len());
+        let (limits, selection) = (settings.limits, settings.selection);
         let run_settings = RunSettings {
             limits: limits.clone(),
             repair: settings.repair && dialect.has_log(),
         };
         Ok(Self {
-            feed: Feed::new(&limits),
+            feeds: (settings.feeds.iter())
+                .map(|project| (Feed::new(&limits), *project))
+                .collect(),
             runs: RunTable::new(dialect.system(), Arc::from(settings.source), run_settings),
-            digest: Digest::new(
-                settings.trace,
-                &settings.resource,
-                &limits,
-                settings.markers,
-                dialect.event_types().len(),
-            ),
+            digest,
+            selection,
             dialect,
             outputs: Vec::new(),
         })
     }
 
-    /// Takes bytes of the feed, cut anywhere, that arrived at `now`.
-    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Option<Time>) {
-        let Self {
-            feed,
-            dialect,
-            runs,
-            digest,
-            outputs,
-        } = self;
-        while let Some(taken) = feed.next(&mut bytes) {
-            take(taken, dialect, runs, digest, outputs, now);
+    /// Takes bytes of a feed, cut anywhere, that arrived at `now`.
+    pub fn handle_bytes(&mut self, feed: usize, mut bytes: &[u8], now: Option<Time>) {
+        let Some((decoder, project)) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        let mut reader = Reader {
+            dialect: &mut self.dialect,
+            runs: &mut self.runs,
+            digest: &mut self.digest,
+            selection: &self.selection,
+            outputs: &mut self.outputs,
+            project: *project,
+            now,
+        };
+        while let Some(taken) = decoder.next(&mut bytes) {
+            reader.take(taken);
         }
     }
 
-    /// The input is at its end. What is still open stays open: see
+    /// A feed is at its end. What is still open stays open: see
     /// [`Self::handle_end_of_runs`].
-    pub fn handle_end_of_input(&mut self, now: Option<Time>) {
-        let Self {
-            feed,
-            dialect,
-            runs,
-            digest,
-            outputs,
-        } = self;
-        if let Some(taken) = feed.finish() {
-            take(taken, dialect, runs, digest, outputs, now);
+    pub fn handle_end_of_input(&mut self, feed: usize, now: Option<Time>) {
+        let Some((decoder, project)) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        let mut reader = Reader {
+            dialect: &mut self.dialect,
+            runs: &mut self.runs,
+            digest: &mut self.digest,
+            selection: &self.selection,
+            outputs: &mut self.outputs,
+            project: *project,
+            now,
+        };
+        if let Some(taken) = decoder.finish() {
+            reader.take(taken);
         }
     }
 
@@ -123,16 +142,19 @@ impl Core {
         self.digest.flush();
     }
 
-    /// The feed may have lost something.
-    pub fn handle_gap(&mut self, cause: GapCause, now: Time) {
-        self.runs.handle_gap(cause, now, &mut self.outputs);
+    /// A feed may have lost something.
+    pub fn handle_gap(&mut self, feed: usize, cause: GapCause, now: Time) {
+        let project = self.feeds.get(feed).and_then(|(_, project)| *project);
+        let runs = &mut self.runs;
+        runs.handle_gap(cause, project, now, &mut self.outputs);
         self.settle(Some(now));
     }
 
-    /// The feed was connected anew, and begins with a new stream of bytes.
-    pub fn handle_reconnect(&mut self, now: Option<Time>) {
-        self.handle_end_of_input(now);
-        self.runs.handle_reconnect();
+    /// A feed was connected anew, and begins with a new stream of bytes.
+    pub fn handle_reconnect(&mut self, feed: usize, now: Option<Time>) {
+        self.handle_end_of_input(feed, now);
+        let project = self.feeds.get(feed).and_then(|(_, project)| *project);
+        self.runs.handle_reconnect(project);
     }
 
     /// Takes a page of the server's log of a run, as it was asked for by
@@ -207,9 +229,15 @@ impl Core {
         self.dialect.event_types()
     }
 
-    /// The cursor to resume the feed from; empty when there is none.
-    pub fn last_event_id(&self) -> &str {
-        self.feed.last_event_id()
+    /// The cursor to resume a feed from; empty when there is none.
+    pub fn last_event_id(&self, feed: usize) -> &str {
+        let feed = self.feeds.get(feed);
+        feed.map_or("", |(feed, _)| feed.last_event_id())
+    }
+
+    /// How long the server of a feed asked to wait before the next connection.
+    pub fn retry(&self, feed: usize) -> Option<Duration> {
+        self.feeds.get(feed).and_then(|(feed, _)| feed.retry())
     }
 
     /// The newest time of the feed.
@@ -233,38 +261,56 @@ impl Core {
     }
 }
 
-fn take(
-    taken: Taken<'_>,
-    dialect: &mut Dialect,
-    runs: &mut RunTable,
-    digest: &mut Digest,
-    outputs: &mut Vec<Output>,
+/// What the reading of a feed needs, beside its decoder.
+struct Reader<'c> {
+    dialect: &'c mut Dialect,
+    runs: &'c mut RunTable,
+    digest: &'c mut Digest,
+    selection: &'c Selection,
+    outputs: &'c mut Vec<Output>,
+    project: Option<i64>,
     now: Option<Time>,
-) {
-    let frame = match taken {
-        Taken::Frame(frame) => frame,
-        Taken::Rejected(rejection) => return digest.reject(rejection),
-        Taken::Nothing => return,
-    };
-    let mut newest = None;
-    dialect.read(&frame, &mut |item| match item {
-        Item::Event { type_index, event } => {
-            digest.count(type_index);
-            newest = newest.max(event.at);
-            runs.handle_event(event, now, outputs);
-            if !outputs.is_empty() {
-                digest.take(outputs, now.unwrap_or(runs.clock()));
+}
+
+impl Reader<'_> {
+    fn take(&mut self, taken: Taken<'_>) {
+        let frame = match taken {
+            Taken::Frame(frame) => frame,
+            Taken::Rejected(rejection) => return self.digest.reject(rejection),
+            Taken::Nothing => return,
+        };
+        let Self {
+            dialect,
+            runs,
+            digest,
+            selection,
+            outputs,
+            project,
+            now,
+        } = self;
+        let mut newest = None;
+        dialect.read(&frame, &mut |item| match item {
+            Item::Event { type_index, event } => {
+                digest.count(type_index);
+                newest = newest.max(event.at);
+                if !selection.has_workflow(&event.run.workflow) {
+                    return;
+                }
+                runs.handle_event(event, *now, outputs);
+                if !outputs.is_empty() {
+                    digest.take(outputs, now.unwrap_or(runs.clock()));
+                }
             }
+            Item::Other { type_index } => digest.count(type_index),
+            Item::Lost { .. } => {
+                let now = now.unwrap_or(runs.clock());
+                runs.handle_gap(GapCause::Lagged, *project, now, outputs);
+                digest.take(outputs, now);
+            }
+            Item::Rejected(rejection) => digest.reject(rejection),
+        });
+        if let (Some(now), Some(at)) = (*now, newest) {
+            digest.delay(now.since(at));
         }
-        Item::Other { type_index } => digest.count(type_index),
-        Item::Lost { .. } => {
-            let now = now.unwrap_or(runs.clock());
-            runs.handle_gap(GapCause::Lagged, now, outputs);
-            digest.take(outputs, now);
-        }
-        Item::Rejected(rejection) => digest.reject(rejection),
-    });
-    if let (Some(now), Some(at)) = (now, newest) {
-        digest.delay(now.since(at));
     }
 }

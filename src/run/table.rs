@@ -83,22 +83,33 @@ impl RunTable {
         self.shed(Some(slot), out);
     }
 
-    /// The feed may have lost something of any open run.
-    pub fn handle_gap(&mut self, cause: GapCause, now: Time, out: &mut Vec<Output>) {
+    /// A feed may have lost something of any open run, or of any of one project.
+    pub fn handle_gap(
+        &mut self,
+        cause: GapCause,
+        project: Option<i64>,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
         out.push(Output::Gap(cause));
         for slot in self.open_slots() {
             self.with(slot, |run, settings, wishes| {
-                wishes.extend(run.hold(now, settings));
+                if concerns(project, run) {
+                    wishes.extend(run.hold(now, settings));
+                }
                 Fate::Open
             });
         }
         self.shed(None, out);
     }
 
-    /// The connection was made anew: the server may repeat what it sent.
-    pub fn handle_reconnect(&mut self) {
+    /// The connection was made anew: the server may repeat what it sent, of
+    /// any run or of those of one project.
+    pub fn handle_reconnect(&mut self, project: Option<i64>) {
         for run in self.slots.iter_mut().flatten() {
-            run.expect_repeats();
+            if concerns(project, run) {
+                run.expect_repeats();
+            }
         }
     }
 
@@ -465,6 +476,11 @@ impl RunTable {
         let epoch = run.epoch.as_deref().unwrap_or_default();
         run_trace_id(run_id, &self.source, epoch, run.project)
     }
+}
+
+/// Whether what happened to a feed of one project, or of all, concerns a run.
+fn concerns(project: Option<i64>, run: &TrackedRun) -> bool {
+    project.is_none() || run.meta().project == project
 }
 
 enum Found {

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use runtrail::core::{Core, CoreSettings};
+use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
 use runtrail::trace::batch::ResourceInfo;
 use runtrail::trace::content::ContentPolicy;
@@ -24,6 +24,8 @@ pub(crate) fn core(limits: Limits, repair: bool) -> Core {
         },
         markers: false,
         repair,
+        feeds: vec![None],
+        selection: Selection::default(),
         limits,
     })
     .unwrap()

@@ -7,7 +7,7 @@
 pub mod trace;
 pub mod workload;
 
-use runtrail::core::{Core, CoreSettings};
+use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
 use runtrail::trace::batch::{Batch, ResourceInfo};
 use runtrail::trace::content::ContentPolicy;
@@ -39,6 +39,8 @@ pub fn settings(capture: bool) -> CoreSettings {
         },
         markers: false,
         repair: false,
+        feeds: vec![None],
+        selection: Selection::default(),
         limits,
     }
 }

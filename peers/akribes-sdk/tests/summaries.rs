@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use akribes_sdk::{AkribesClient, AkribesError};
 use akribes_types::error::ErrorKind;
-use runtrail::core::{Core, CoreSettings};
+use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
 use runtrail::trace::batch::ResourceInfo;
 use runtrail::trace::content::ContentPolicy;
@@ -114,14 +114,16 @@ fn ours<'c>(feed: &Feed, chunks: impl IntoIterator<Item = &'c [u8]>) -> Option<S
         },
         markers: true,
         repair: false,
+        feeds: vec![None],
+        selection: Selection::default(),
         limits,
     })
     .unwrap();
     for chunk in chunks {
-        core.handle_bytes(chunk, None);
+        core.handle_bytes(0, chunk, None);
         while core.poll_batch().is_some() {}
     }
-    core.handle_end_of_input(None);
+    core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     let summaries = std::iter::from_fn(|| core.poll_summary());
     let mut summaries = summaries.filter(|summary| *summary.execution_id == *feed.execution_id);

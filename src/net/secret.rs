@@ -1,0 +1,152 @@
+//! Values that must never be shown: tokens, and headers that may hold one.
+
+use std::fmt;
+use std::io::Read;
+use std::path::PathBuf;
+
+/// A longer token is none.
+const TOKEN_BYTES_MAX: u64 = 16 << 10;
+
+/// A text that no log, error or `Debug` output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one place that sends it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a text that somebody presents is this one. Takes as long for a
+    /// wrong one as for a right one of the same length.
+    pub fn is(&self, presented: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differences = own
+            .iter()
+            .zip(presented)
+            .fold(0u8, |differences, (a, b)| differences | (a ^ b));
+        std::hint::black_box(differences) == 0 && own.len() == presented.len()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// Where a token comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenSource {
+    /// It was given as it is.
+    Value(Secret),
+    /// It stands in a file, and is read again for each connection: a mounted
+    /// secret can be changed without a restart.
+    File(PathBuf),
+}
+
+/// There is no token where one should be. The token itself is never part of this.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file cannot be read.
+    #[error("cannot read the token file {}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// There is nothing in it.
+    #[error("the token file {} is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It holds something that no header can carry.
+    #[error(
+        "the token in {origin} is no token: it has spaces, line breaks or other bytes that no header carries, or is longer than 16 KiB"
+    )]
+    Malformed {
+        /// The file, or what else it came from.
+        origin: String,
+    },
+}
+
+impl TokenSource {
+    /// The token as it is now, without white space around it.
+    pub fn read(&self) -> Result<Secret, TokenError> {
+        let (text, origin) = match self {
+            Self::Value(secret) => (secret.reveal().to_owned(), "the configuration".to_owned()),
+            Self::File(path) => {
+                let mut text = String::new();
+                std::fs::File::open(path)
+                    .and_then(|file| file.take(TOKEN_BYTES_MAX + 1).read_to_string(&mut text))
+                    .map_err(|error| TokenError::Unreadable {
+                        path: path.clone(),
+                        error,
+                    })?;
+                if text.trim().is_empty() {
+                    return Err(TokenError::Empty { path: path.clone() });
+                }
+                (text, path.display().to_string())
+            }
+        };
+        let token = text.trim();
+        let fits = token.len() as u64 <= TOKEN_BYTES_MAX
+            && !token.is_empty()
+            && token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !fits {
+            return Err(TokenError::Malformed { origin });
+        }
+        Ok(Secret::new(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let source = TokenSource::Value(Secret::new("hunter2"));
+        assert_eq!(format!("{source:?}"), "Value([secret])");
+    }
+
+    #[test]
+    fn only_the_secret_itself_is_the_secret() {
+        let secret = Secret::new("abc");
+        assert!(secret.is(b"abc"));
+        for wrong in [&b""[..], b"ab", b"abcd", b"abd", b"xbc"] {
+            assert!(!secret.is(wrong), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_file_is_read_anew_and_without_the_line_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let source = TokenSource::File(path.clone());
+        assert!(matches!(source.read(), Err(TokenError::Unreadable { .. })));
+        std::fs::write(&path, " \n").unwrap();
+        assert!(matches!(source.read(), Err(TokenError::Empty { .. })));
+        std::fs::write(&path, "one\n").unwrap();
+        assert_eq!(source.read().unwrap().reveal(), "one");
+        std::fs::write(&path, "two").unwrap();
+        assert_eq!(source.read().unwrap().reveal(), "two");
+    }
+
+    #[test]
+    fn what_no_header_can_carry_is_no_token_and_is_not_repeated() {
+        let long = "x".repeat(17 << 10);
+        for wrong in ["se cret", "secret\r\nX-Other: 1", "sécret", &long] {
+            let error = TokenSource::Value(Secret::new(wrong)).read().unwrap_err();
+            assert!(matches!(error, TokenError::Malformed { .. }));
+            assert!(!error.to_string().contains("cret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The network in: connections to the server's event feed, kept up for ever.
+//!
+//! One task a feed. It asks where to go on from, connects, hands on the bytes
+//! as they come, says when the connection is lost, waits, and begins again. It
+//! decodes nothing: what the bytes mean is the core's business, so the cursor
+//! comes from there too.
+//!
+//! The channel out is bounded: when nobody takes, nothing is read, and the
+//! server notices by TCP.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Url;
+use tokio::sync::oneshot;
+
+use crate::net::backoff::BackoffSettings;
+use crate::net::secret::TokenSource;
+use crate::net::tls::TlsSettings;
+
+/// What to listen to.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// The system; see [`Dialect::SYSTEMS`](crate::wire::dialect::Dialect::SYSTEMS).
+    pub system: String,
+    /// The configured name of the source.
+    pub name: String,
+    /// The server's address; the feed's path is added to it.
+    pub url: Url,
+    /// The token, sent in a header only.
+    pub token: Option<TokenSource>,
+    /// The feeds to read: one a project, or one of all that the token reaches.
+    /// Never empty.
+    pub feeds: Vec<FeedScope>,
+    /// Certificates.
+    pub tls: TlsSettings,
+    /// How long a connection may take to be made, the answer's head included.
+    pub connect_time_max: Duration,
+    /// A feed silent for longer than this, keep-alives included, is dead.
+    pub read_time_max: Duration,
+    /// The waits between attempts.
+    pub backoff: BackoffSettings,
+    /// The wait after the server refused us (401, 403, 404 and the like).
+    pub refused_wait: Duration,
+}
+
+/// What one feed tells of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FeedScope {
+    /// One project; without it all that the token reaches.
+    pub project: Option<i64>,
+    /// One workflow, by its script's name; without it all.
+    pub script: Option<String>,
+}
+
+/// Something of a feed; the index is its place in [`SourceSettings::feeds`].
+#[derive(Debug)]
+pub struct FromFeed {
+    /// Which feed.
+    pub feed: usize,
+    /// What.
+    pub news: FeedNews,
+}
+
+/// What a feed says to whoever reads it, in order.
+#[derive(Debug)]
+pub enum FeedNews {
+    /// It is about to connect: where shall it go on from? Comes behind all bytes
+    /// of the connection before.
+    Resume(oneshot::Sender<Resume>),
+    /// It is connected.
+    Connected,
+    /// Bytes of the feed, cut anywhere.
+    Bytes(Bytes),
+    /// The connection is lost, or could not be made.
+    Lost(Loss),
+}
+
+/// Where to go on from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resume {
+    /// The `Last-Event-ID`; empty when there is none.
+    pub cursor: String,
+    /// The least wait between connections, as the server's `retry:` field asked for.
+    pub retry: Option<Duration>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// Whether there was one, so that something may be missing.
+    pub was_connected: bool,
+    /// What kind of trouble.
+    pub kind: LossKind,
+    /// A sentence for a person: what is wrong, and what to do. Holds no token.
+    pub message: String,
+}
+
+/// Kinds of trouble with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LossKind {
+    /// The stream came to its end, or broke.
+    Ended,
+    /// Nothing came for too long.
+    Silent,
+    /// There is no way to the server: name, route, port, TLS.
+    Unreachable,
+    /// The server said for now no: 429, 5xx.
+    Busy(u16),
+    /// The server refused: 401, 403, 404, a redirect and the like; or the answer is
+    /// no event stream.
+    Refused(u16),
+    /// The token cannot be read.
+    Token,
+}
