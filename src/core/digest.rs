@@ -83,6 +83,11 @@ impl Digest {
         self.deltas.rejected[rejection as usize] += 1;
     }
 
+    /// A summary as it may leave.
+    pub(super) fn private(&self, summary: RunSummary) -> RunSummary {
+        private(summary, &self.policy)
+    }
+
     /// How old the newest event of a frame was.
     pub(super) fn delay(&mut self, delay: Duration) {
         self.deltas.in_order.push(Delta::FeedDelay(delay));

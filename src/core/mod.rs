@@ -20,7 +20,7 @@ use self::feed::{Feed, Taken};
 use crate::limits::Limits;
 use crate::metrics::delta::Deltas;
 use crate::run::RunSettings;
-use crate::run::outputs::{GapCause, Output, RunStatus, Wish};
+use crate::run::outputs::{GapCause, OpenRun, Output, RunStatus, Wish};
 use crate::run::summary::RunSummary;
 use crate::run::table::RunTable;
 use crate::trace::batch::{Batch, ResourceInfo};
@@ -154,7 +154,7 @@ impl Core {
     pub fn handle_reconnect(&mut self, feed: usize, now: Option<Time>) {
         self.handle_end_of_input(feed, now);
         let project = self.feeds.get(feed).and_then(|(_, project)| *project);
-        self.runs.handle_reconnect(project);
+        self.runs.handle_reconnect(project, now);
     }
 
     /// Takes a page of the server's log of a run, as it was asked for by
@@ -204,6 +204,16 @@ impl Core {
         self.digest.tick(now);
     }
 
+    /// Time goes by, feed or no feed: a batch may be old enough.
+    pub fn handle_batch_age(&mut self, now: Time) {
+        self.digest.tick(now);
+    }
+
+    /// The program ends: what is finished goes out at once. Open runs stay open.
+    pub fn handle_drain(&mut self) {
+        self.digest.flush();
+    }
+
     /// The next batch of spans that is ready.
     pub fn poll_batch(&mut self) -> Option<Batch> {
         self.digest.batches.pop_front()
@@ -248,6 +258,17 @@ impl Core {
     /// How many runs are open.
     pub fn open_runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// The open runs, in no order that matters.
+    pub fn runs(&self) -> impl Iterator<Item = OpenRun> {
+        self.runs.open_runs()
+    }
+
+    /// The summary of an open run as it stands.
+    pub fn summary_so_far(&self, trace_id: &[u8; 16]) -> Option<RunSummary> {
+        let summary = self.runs.summary_so_far(trace_id)?;
+        Some(self.digest.private(summary))
     }
 
     /// What the open runs hold, roughly, in bytes.

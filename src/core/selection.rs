@@ -4,7 +4,7 @@
 use regex::Regex;
 
 /// Which runs are told of.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Selection {
     include: Option<Regex>,
     exclude: Option<Regex>,
@@ -26,16 +26,6 @@ pub enum SelectionError {
 /// The random bits of a trace id that decide, as OpenTelemetry's consistent
 /// sampling has it: the last 56.
 const RANDOM_BITS: u32 = 56;
-
-impl Default for Selection {
-    fn default() -> Self {
-        Self {
-            include: None,
-            exclude: None,
-            threshold: 0,
-        }
-    }
-}
 
 impl Selection {
     /// Runs of workflows that fit a pattern of `include` (or any, when there is

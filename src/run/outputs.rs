@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::finished::{FinishedNode, FinishedRun, RunMeta};
+use super::summary::TaskCounts;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 
@@ -31,6 +32,27 @@ pub enum Output {
     Thinned(u64),
     /// Something was not taken.
     Rejected(Rejection),
+}
+
+/// An open run, as somebody who looks at it sees it.
+#[derive(Debug, Clone)]
+pub struct OpenRun {
+    /// Who it is.
+    pub meta: Arc<RunMeta>,
+    /// When it started, or was first seen.
+    pub start: Time,
+    /// When its last event was.
+    pub last: Time,
+    /// Whether it waits for somebody or something.
+    pub waiting: bool,
+    /// Whether it is held until it has been repaired.
+    pub held: bool,
+    /// How its tasks ended so far.
+    pub tasks: TaskCounts,
+    /// Tokens in so far, sub-runs included.
+    pub input_tokens: u64,
+    /// Tokens out so far, sub-runs included.
+    pub output_tokens: u64,
 }
 
 /// How a repair ended.

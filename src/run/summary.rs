@@ -12,6 +12,8 @@ use serde_json::value::RawValue;
 pub struct RunSummary {
     /// The run's id.
     pub execution_id: Arc<str>,
+    /// The trace that tells all of it, in hexadecimal.
+    pub trace_id: String,
     /// What the run returned; null unless content may leave.
     pub output: Option<Box<RawValue>>,
     /// Tokens by model; null without usage, and for test providers.
@@ -26,14 +28,14 @@ pub struct RunSummary {
     pub project: Option<i64>,
     /// The workflow's name.
     pub workflow: Arc<str>,
-    /// How the run ended.
+    /// How the run ended; `running` or `waiting` while it has not.
     pub outcome: &'static str,
     /// Why it failed.
     pub error: Option<ErrorSummary>,
     /// When it started, RFC 3339.
     pub started_at: String,
-    /// When it ended, RFC 3339.
-    pub finished_at: String,
+    /// When it ended, RFC 3339; null while it has not.
+    pub finished_at: Option<String>,
     /// Tokens by provider and model, sub-runs included.
     pub tokens: Vec<ModelTokens>,
     /// Whether our sums agree with the server's.

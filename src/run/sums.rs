@@ -145,13 +145,28 @@ impl Sums {
         }
     }
 
-    /// The summary of the run.
-    pub(super) fn summary(&self, meta: &RunMeta, closing: &Closing<'_>) -> RunSummary {
+    /// How the tasks ended so far, by name.
+    pub(super) fn tasks(&self) -> TaskCounts {
         let passed = self.passed.values().filter(|passed| **passed).count() as u64;
         let total = self.passed.len() as u64;
+        TaskCounts {
+            passed,
+            failed: total - passed,
+            total,
+        }
+    }
+
+    /// Tokens in and out so far, sub-runs included.
+    pub(super) const fn tokens(&self) -> (u64, u64) {
+        (self.all.input, self.all.output)
+    }
+
+    /// The summary of the run.
+    pub(super) fn summary(&self, meta: &RunMeta, closing: &Closing<'_>) -> RunSummary {
         let told_usd = closing.totals.map_or(0.0, |totals| totals.cost_usd);
         RunSummary {
             execution_id: Arc::clone(&meta.run_id),
+            trace_id: hex(&meta.trace_id),
             output: closing
                 .output
                 .and_then(|json| RawValue::from_string(json.to_owned()).ok()),
@@ -163,11 +178,7 @@ impl Sums {
                 total_ms: millis(closing.end.since(closing.start)),
                 per_task_ms: self.per_task_ms.clone(),
             },
-            tasks: TaskCounts {
-                passed,
-                failed: total - passed,
-                total,
-            },
+            tasks: self.tasks(),
             system: meta.system,
             project: meta.project,
             workflow: Arc::clone(&meta.workflow),
@@ -177,7 +188,7 @@ impl Sums {
                 message: fault.message.clone().into_owned(),
             }),
             started_at: closing.start.to_rfc3339(),
-            finished_at: closing.end.to_rfc3339(),
+            finished_at: Some(closing.end.to_rfc3339()),
             tokens: self.tokens.values().cloned().collect(),
             verified: self.verify(closing.totals).as_str(),
         }
@@ -194,6 +205,10 @@ fn entry<'m, V: Default>(
         return map.entry(Arc::from(OTHER)).or_default();
     }
     map.entry(Arc::clone(name)).or_default()
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn millis(span: Duration) -> u64 {

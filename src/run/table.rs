@@ -10,7 +10,8 @@ use super::finished::RunMeta;
 use super::fold::Moment;
 use super::names;
 use super::node::Room;
-use super::outputs::{GapCause, Output, Repair, RunSlot, RunStatus, Wish};
+use super::outputs::{GapCause, OpenRun, Output, Repair, RunSlot, RunStatus, Wish};
+use super::summary::RunSummary;
 use super::trace_id::run_trace_id;
 use super::tracked::{Fate, RunSettings, TrackedRun};
 use crate::limits::REDACTION_MARGIN_BYTES;
@@ -105,10 +106,12 @@ impl RunTable {
 
     /// The connection was made anew: the server may repeat what it sent, of
     /// any run or of those of one project.
-    pub fn handle_reconnect(&mut self, project: Option<i64>) {
+    pub fn handle_reconnect(&mut self, project: Option<i64>, now: Option<Time>) {
         for run in self.slots.iter_mut().flatten() {
             if concerns(project, run) {
                 run.expect_repeats();
+                // It could not be heard while there was no feed.
+                run.heard = run.heard.max(now.unwrap_or(Time::ZERO));
             }
         }
     }
@@ -239,6 +242,18 @@ impl RunTable {
     /// What the core would like to know from the server.
     pub fn poll_wish(&mut self) -> Option<Wish> {
         self.wishes.pop_front()
+    }
+
+    /// The open runs, in no order that matters.
+    pub fn open_runs(&self) -> impl Iterator<Item = OpenRun> {
+        self.slots.iter().flatten().map(|run| run.view())
+    }
+
+    /// The summary of an open run as it stands.
+    pub fn summary_so_far(&self, trace_id: &[u8; 16]) -> Option<RunSummary> {
+        let slot = *self.by_trace.get(trace_id)?;
+        let run = self.slots.get(slot as usize)?.as_deref()?;
+        Some(run.summary_so_far())
     }
 
     /// How many runs are open.

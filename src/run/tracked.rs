@@ -11,9 +11,10 @@ use super::finished::{FinishedNode, FinishedRun, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
 use super::node::Room;
-use super::outputs::{GapCause, Output, Repair, RunSlot, Wish};
+use super::outputs::{GapCause, OpenRun, Output, Repair, RunSlot, Wish};
 use super::published::Published;
 use super::repeats::Repeats;
+use super::summary::RunSummary;
 use crate::limits::Limits;
 use crate::wire::event::{Event, Fault, RunOutcome, What};
 use crate::wire::item::LogPage;
@@ -89,6 +90,26 @@ impl TrackedRun {
     /// When it started, or was first seen.
     pub(super) fn start(&self) -> Time {
         self.fold.start()
+    }
+
+    /// What somebody who looks at it sees.
+    pub(super) fn view(&self) -> OpenRun {
+        let (tasks, (input_tokens, output_tokens)) = self.fold.so_far();
+        OpenRun {
+            meta: Arc::clone(&self.meta),
+            start: self.fold.start(),
+            last: self.fold.last(),
+            waiting: self.waiting,
+            held: self.hold.is_some(),
+            tasks,
+            input_tokens,
+            output_tokens,
+        }
+    }
+
+    /// The summary as it stands.
+    pub(super) fn summary_so_far(&self) -> RunSummary {
+        self.fold.summary_so_far()
     }
 
     /// Since when it has been held.

@@ -205,6 +205,7 @@ pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
         restarts: 0,
         summary: RunSummary {
             execution_id: "exec-99".into(),
+            trace_id: String::new(),
             output: None,
             cost: None,
             duration: Durations {
@@ -218,7 +219,7 @@ pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
             outcome: outcome.as_str(),
             error: None,
             started_at: String::new(),
-            finished_at: String::new(),
+            finished_at: None,
             tokens: Vec::new(),
             verified: "match",
         },

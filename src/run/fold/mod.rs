@@ -13,6 +13,7 @@ use super::node::{OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
 use super::ordinals::Ordinals;
 use super::scope::{Scopes, TOP};
+use super::summary::{RunSummary, TaskCounts};
 use super::sums::{Closing, Sums};
 use crate::limits::{Limits, OUTPUT_BYTES_MAX};
 use crate::wire::event::{Content, Fault, RunEnd, RunOutcome, SubRunRef, Totals, What};
@@ -167,6 +168,28 @@ impl Fold {
     /// When its last event was.
     pub(super) const fn last(&self) -> Time {
         self.last
+    }
+
+    /// How its tasks ended so far, and the tokens in and out.
+    pub(super) fn so_far(&self) -> (TaskCounts, (u64, u64)) {
+        (self.sums.tasks(), self.sums.tokens())
+    }
+
+    /// The summary as it stands while the run goes on.
+    pub(super) fn summary_so_far(&self) -> RunSummary {
+        let closing = Closing {
+            start: self.start(),
+            end: self.last,
+            outcome: RunOutcome::Success,
+            error: None,
+            output: None,
+            totals: None,
+        };
+        RunSummary {
+            outcome: if self.waiting() { "waiting" } else { "running" },
+            finished_at: None,
+            ..self.sums.summary(&self.meta, &closing)
+        }
     }
 
     /// What it holds, roughly, in bytes.
