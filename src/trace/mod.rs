@@ -7,9 +7,11 @@
 //! - [`span`] makes a span; [`node`], [`root`] and [`events`] say what is on it,
 //!   [`verdict`] how it ended, [`semconv`] what things are called
 //! - [`sheet`] and [`content`] decide what may leave; nothing passes by them
-//! - [`otlp`] and [`ids`] write it down, [`batch`] packs it, [`json`] shows it
+//! - [`otlp`] and [`ids`] write it down, [`batch`] packs it, [`json`] shows it,
+//!   [`body`] finds the spans again
 
 pub mod batch;
+pub mod body;
 pub mod content;
 pub mod events;
 pub mod ids;
