@@ -9,6 +9,7 @@
 //! - [`metrics`]: what happened becomes series
 //! - [`core`]: the above, put together
 //! - [`source`]: the network in
+//! - [`store`]: what waits to be sent
 //! - [`export`]: the network out
 //! - [`net`]: what these two and the listeners share
 //! - [`config`] and [`cli`]: what people choose
@@ -29,5 +30,6 @@ pub mod net;
 pub mod replay;
 pub mod run;
 pub mod source;
+pub mod store;
 pub mod trace;
 pub mod wire;
