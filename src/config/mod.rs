@@ -1,11 +1,47 @@
 //! What people choose: file < environment < flags, parsed once into one value
 //! that needs no second check.
+//!
+//! - [`keys`]: the one table of all keys, from which everything else is made:
+//!   variables, flags, help, the reference
+//! - `kinds` and `units`: how a value of each kind is written
+//! - `file`, [`Environment`] and [`Flags`]: the three layers
+//! - `choices`: what of them counts
+//! - `build`, `otlp` and `credentials`: what was chosen becomes a [`Config`]
+//! - `describe` and [`reference()`]: what people read
+//!
+//! A wrong value is an error in one sentence that says where it comes from. No
+//! sentence repeats what may be secret.
+
+mod build;
+mod choices;
+mod credentials;
+mod describe;
+mod environment;
+mod error;
+mod file;
+pub mod keys;
+pub mod kinds;
+mod near;
+mod otlp;
+mod pairs;
+mod reference;
+mod translate;
+mod units;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::Selection;
+pub use self::choices::Flags;
+pub use self::describe::Setting;
+pub use self::environment::Environment;
+pub use self::error::{ConfigError, Origin, Place};
+pub use self::reference::reference;
+pub use self::units::{bytes as parse_bytes, time as parse_time};
+
+use reqwest::Url;
+
+use crate::core::{CoreSettings, Selection};
 use crate::export::ExportSettings;
 use crate::limits::Limits;
 use crate::net::secret::TokenSource;
@@ -20,6 +56,8 @@ pub struct Config {
     pub source: SourceSettings,
     /// Where spans go; without it they stay in the local API.
     pub export: Option<ExportSettings>,
+    /// Why they go nowhere, when they do: a sentence to be told at start.
+    pub no_export: Option<String>,
     /// What spans say of where they come from.
     pub resource: ResourceInfo,
     /// What spans say.
@@ -40,6 +78,10 @@ pub struct Config {
     pub memory_max: usize,
     /// The bounds.
     pub limits: Limits,
+    /// All of this again, key by key, for people to read.
+    pub settings: Vec<Setting>,
+    /// What is odd, to be told at start.
+    pub warnings: Vec<String>,
 }
 
 /// The listeners.
@@ -71,6 +113,89 @@ pub enum LogFormat {
     Text,
     /// For machines.
     Json,
+}
+
+/// Everything that `record` needs to know.
+#[derive(Debug, Clone)]
+pub struct RecordSettings {
+    /// Where events come from.
+    pub source: SourceSettings,
+    /// Our own logs.
+    pub log: LogSettings,
+    /// What is odd, to be told at start.
+    pub warnings: Vec<String>,
+}
+
+/// Everything that `replay` needs to know.
+#[derive(Debug, Clone)]
+pub struct ReplaySettings {
+    /// What the core needs to know.
+    pub core: CoreSettings,
+    /// Where spans are sent, if they are.
+    pub export: Option<ExportSettings>,
+    /// What is odd, to be told at start.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// What was chosen in the file, the environment and the flags.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        build::config(flags, environment)
+    }
+
+    /// What was chosen for a simulated server at this address: there is no file,
+    /// and nothing of the environment about other servers.
+    pub fn for_demo(
+        flags: &Flags,
+        environment: &Environment,
+        server: &Url,
+    ) -> Result<Self, ConfigError> {
+        build::demo(flags, environment, server)
+    }
+
+    /// Every key with its value and where that comes from; secrets are not shown.
+    pub fn describe(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// What is not as it is by default, a line each, for a terminal.
+    pub fn render(&self) -> String {
+        describe::render(&self.settings)
+    }
+
+    /// What the core needs to know.
+    pub fn core_settings(&self) -> CoreSettings {
+        let feeds = self.source.feeds.iter();
+        CoreSettings {
+            system: self.source.system.clone(),
+            source: self.source.name.clone(),
+            feeds: feeds.map(|feed| feed.project).collect(),
+            resource: self.resource.clone(),
+            trace: self.trace.clone(),
+            markers: self.markers,
+            repair: true,
+            selection: self.selection.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+}
+
+impl RecordSettings {
+    /// What was chosen of the source, in the file, the environment and the flags.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        build::record(flags, environment)
+    }
+}
+
+impl ReplaySettings {
+    /// What was chosen for the recording of a system. There is no file.
+    pub fn load(
+        system: &str,
+        flags: &Flags,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
+        build::replay(system, flags, environment)
+    }
 }
 
 /// The default place of the file, when it is there.
