@@ -130,6 +130,7 @@ fn registry(limits: &Limits) -> Result<Metrics, CatalogueError> {
 mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::config::Environment;
     use clap::Parser;
 
     /// A recording that cannot be read.
@@ -144,8 +145,10 @@ mod tests {
     #[test]
     fn what_went_wrong_is_said_once() {
         let cli = Cli::try_parse_from(["runtrail", "replay", "--system", "akribes", "-"]).unwrap();
-        let Command::Replay(arguments) = cli.command;
-        let settings = arguments.core_settings().unwrap();
+        let Command::Replay(arguments) = cli.command else {
+            panic!("not a replay");
+        };
+        let settings = arguments.settings(&Environment::default()).unwrap().core;
         let error = replay(settings, Emit::Spans, Broken, &mut Vec::new()).unwrap_err();
         assert_eq!(
             format!("{:#}", anyhow::Error::from(error)),
