@@ -173,7 +173,8 @@ impl Config {
             resource: self.resource.clone(),
             trace: self.trace.clone(),
             markers: self.markers,
-            repair: true,
+            // Nobody asks the server yet: a run would be held in vain.
+            repair: false,
             selection: self.selection.clone(),
             limits: self.limits.clone(),
         }
@@ -202,3 +203,6 @@ impl ReplaySettings {
 pub fn default_file() -> PathBuf {
     PathBuf::from("/etc/runtrail/config.yaml")
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,39 +24,30 @@ const PROBE_WAIT: Duration = Duration::from_secs(60);
 /// What is added to the path of a general endpoint.
 const TRACES_PATH: &str = "/v1/traces";
 
-/// Where traces go, or why they go nowhere.
+/// Where traces go, or why they go nowhere. A wrong value is an error even then.
 pub(super) fn export(choices: &mut Choices) -> Result<Result<ExportSettings, String>, ConfigError> {
     let protocol = choices.needed(&keys::EXPORT_PROTOCOL)?;
     let insecure = choices.needed(&keys::EXPORT_INSECURE)?;
-    let settings = |choices: &Choices, endpoint| {
-        Ok::<_, ConfigError>(ExportSettings {
-            protocol,
-            endpoint,
-            headers: choices.value(&keys::EXPORT_HEADERS)?.unwrap_or_default(),
-            compression: choices.needed(&keys::EXPORT_COMPRESSION)?,
-            timeout: choices.needed(&keys::EXPORT_TIMEOUT)?,
-            tls: tls(
-                choices,
-                &keys::EXPORT_CA_FILE,
-                &keys::EXPORT_CLIENT_CERTIFICATE_FILE,
-                &keys::EXPORT_CLIENT_KEY_FILE,
-            )?,
-            in_flight_max: choices.needed(&keys::EXPORT_IN_FLIGHT_MAX)?,
-            backoff: BACKOFF,
-            probe_wait: PROBE_WAIT,
-        })
-    };
+    let headers = choices.value(&keys::EXPORT_HEADERS)?.unwrap_or_default();
+    let compression = choices.needed(&keys::EXPORT_COMPRESSION)?;
+    let timeout = choices.needed(&keys::EXPORT_TIMEOUT)?;
+    let in_flight_max = choices.needed(&keys::EXPORT_IN_FLIGHT_MAX)?;
+    let enabled = choices.needed(&keys::EXPORT_ENABLED)?;
+    let tls = tls(
+        choices,
+        &keys::EXPORT_CA_FILE,
+        &keys::EXPORT_CLIENT_CERTIFICATE_FILE,
+        &keys::EXPORT_CLIENT_KEY_FILE,
+    )?;
     let Some(text) = choices.value(&keys::EXPORT_ENDPOINT)? else {
-        return Ok(Err(
-            "no OTLP endpoint is given: traces stay in the local API".to_owned(),
-        ));
+        let why = "no OTLP endpoint is given: traces stay in the local API";
+        return Ok(Err(why.to_owned()));
     };
     let origin = choices.origin(&keys::EXPORT_ENDPOINT);
     let (endpoint, warning) = endpoint(&text, &origin, protocol, insecure)
         .map_err(|problem| choices.wrong(&keys::EXPORT_ENDPOINT, problem))?;
-    let settings = settings(choices, endpoint)?;
     let by_flag = matches!(origin, Origin::Flag(_));
-    if !choices.needed(&keys::EXPORT_ENABLED)? && !by_flag {
+    if !enabled && !by_flag {
         let said_by = choices.origin(&keys::EXPORT_ENABLED);
         return Ok(Err(format!(
             "the export is switched off (by {said_by}): traces stay in the local API"
@@ -65,7 +56,17 @@ pub(super) fn export(choices: &mut Choices) -> Result<Result<ExportSettings, Str
     if let Some(warning) = warning {
         choices.warn(&keys::EXPORT_ENDPOINT, warning);
     }
-    Ok(Ok(settings))
+    Ok(Ok(ExportSettings {
+        protocol,
+        endpoint,
+        headers,
+        compression,
+        timeout,
+        tls,
+        in_flight_max,
+        backoff: BACKOFF,
+        probe_wait: PROBE_WAIT,
+    }))
 }
 
 /// The address to send to, and what is odd about it.

@@ -258,7 +258,7 @@ impl<K: Copy> Builder<K> {
 macro_rules! keys {
     ($($name:ident: $kind:ty = $value:expr;)*) => {
         $(
-            #[doc = concat!("See [`About`]: `", stringify!($name), "`.")]
+            #[doc = concat!("`", stringify!($name), "`: what it does stands in it.")]
             pub static $name: Key<$kind> = $value;
         )*
         /// The keys of this file.

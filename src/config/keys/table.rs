@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::kinds::{
     Address, Attributes, Bytes, Conventions, Count, Endpoint, File, Headers, LogFilter, OneOf,
-    OtlpProtocol, Projects, Ratio, Rules, Server, Switch, System, Text, Texts, Time, Token,
+    OtlpProtocol, Patterns, Projects, Ratio, Rules, Server, Switch, System, Text, Time, Token,
 };
 use super::super::translate::{capture_mode, exporters, millis, plain, sdk_disabled};
 use super::{AnyKey, DEPLOYER, GUARDIAN, Key, READER, TUNER, key, keys};
@@ -186,12 +186,12 @@ keys! {
         .default("gen_ai")
         .effect("Attributes of further conventions beside GenAI's, which are always there: `openinference`, as Phoenix reads it.")
         .changed_by(READER);
-    INCLUDE: Texts = key("include", Texts)
+    INCLUDE: Patterns = key("include", Patterns)
         .flag("--include")
         .unset("all workflows")
         .effect("Only workflows whose name fits one of these: `*` is any text, `?` any character. Others leave no trace, metric or summary.")
         .changed_by(READER);
-    EXCLUDE: Texts = key("exclude", Texts)
+    EXCLUDE: Patterns = key("exclude", Patterns)
         .flag("--exclude")
         .unset("none")
         .effect("No workflow whose name fits one of these, whatever `include` says.")

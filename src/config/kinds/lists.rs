@@ -8,6 +8,9 @@ use crate::net::secret::Secret;
 /// Longer lists are none.
 const LIST_VALUES_MAX: usize = 256;
 
+/// Lists of expressions that hold more are none: each becomes an automaton.
+const EXPRESSIONS_BYTES_MAX: usize = 64 << 10;
+
 fn counted<T>(values: &[T]) -> Result<&[T], String> {
     if values.len() > LIST_VALUES_MAX {
         return Err(format!(
@@ -18,11 +21,20 @@ fn counted<T>(values: &[T]) -> Result<&[T], String> {
     Ok(values)
 }
 
-/// Texts.
-#[derive(Debug, Clone, Copy)]
-pub struct Texts;
+/// Patterns or regular expressions.
+fn expressions(raw: &Raw) -> Result<Vec<String>, String> {
+    let values = counted(raw.many())?;
+    if values.iter().map(String::len).sum::<usize>() > EXPRESSIONS_BYTES_MAX {
+        return Err("holds more than 64 KiB".to_owned());
+    }
+    Ok(values.to_vec())
+}
 
-impl Kind for Texts {
+/// Patterns of names.
+#[derive(Debug, Clone, Copy)]
+pub struct Patterns;
+
+impl Kind for Patterns {
     type Value = Vec<String>;
     const SHAPE: Shape = Shape::Many;
     const HINT: &'static str = "PATTERNS";
@@ -32,7 +44,7 @@ impl Kind for Texts {
     }
 
     fn read(&self, raw: &Raw) -> Result<Vec<String>, String> {
-        counted(raw.many()).map(<[String]>::to_vec)
+        expressions(raw)
     }
 }
 
@@ -50,7 +62,7 @@ impl Kind for Rules {
     }
 
     fn read(&self, raw: &Raw) -> Result<Vec<String>, String> {
-        counted(raw.many()).map(<[String]>::to_vec)
+        expressions(raw)
     }
 }
 

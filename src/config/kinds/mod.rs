@@ -9,7 +9,7 @@ mod numbers;
 
 pub(super) use self::addresses::http_url;
 pub use self::addresses::{Address, Endpoint, Server};
-pub use self::lists::{Attributes, Conventions, Headers, Projects, Rules, Texts};
+pub use self::lists::{Attributes, Conventions, Headers, Patterns, Projects, Rules};
 pub use self::numbers::{Bytes, Count, Ratio, Time};
 
 use std::path::PathBuf;
