@@ -278,6 +278,35 @@ fn a_rule_of_ones_own_redacts_too() {
 }
 
 #[test]
+fn workflows_and_a_share_of_traces_can_be_chosen() {
+    let runs = |options: &[&str]| printed(replay(RECORDING, options)).lines().count();
+    let (all, reviews) = (runs(&[]), runs(&["--include", "review"]));
+    assert!(0 < reviews && reviews < all);
+    assert_eq!(runs(&["--exclude", "review"]), all - reviews);
+    assert_eq!(runs(&["--include", "no such workflow"]), 0);
+    // Summaries count every run, whatever the share of traces.
+    assert_eq!(runs(&["--trace-ratio", "0"]), all);
+    let spans = printed(replay(
+        RECORDING,
+        &["--emit", "spans", "--trace-ratio", "0"],
+    ));
+    assert_eq!(spans, "");
+}
+
+#[test]
+fn what_is_odd_is_told_beside_the_result() {
+    let mut command = replay(RECORDING, &[]);
+    let output = command
+        .env("OTEL_SERVICE_NAMES", "orders")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("did you mean OTEL_SERVICE_NAME?"), "{said}");
+}
+
+#[test]
 fn the_resource_is_named_by_variables_and_an_empty_one_is_unset() {
     let resource = |variables: &[(&str, &str)]| -> Vec<(String, String)> {
         let mut command = replay(RECORDING, &["--emit", "spans"]);
