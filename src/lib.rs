@@ -14,6 +14,7 @@
 //! - [`net`]: what these two and the listeners share
 //! - [`config`] and [`cli`]: what people choose
 //! - [`replay`]: a recording instead of a feed
+//! - [`sim`]: a simulated server, for the demo, tests and load
 //!
 //! Everything up to and including the batches is pure: bytes and times come in,
 //! values come out, and the same input gives the same output for ever.

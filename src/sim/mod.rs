@@ -1,0 +1,3 @@
+//! A simulated Akribes server.
+
+pub mod workload;
