@@ -112,6 +112,8 @@ impl SimServer {
             hub: Arc::clone(&hub),
             recorded: recorded.map(|recording| Arc::new(Recorded::new(recording))),
         });
+        // Where it is down from the beginning, nobody is to wait in its queue.
+        let listener = hub.is_up().then_some(listener);
         let serving = tokio::spawn(serve_while_up(router, listener, address));
         tokio::spawn(player::begin_runs(Arc::clone(&hub)));
         Ok(SimHandle {
@@ -124,14 +126,13 @@ impl SimServer {
 }
 
 /// Serves, and takes no connections while the server is down.
-async fn serve_while_up(router: Arc<Router>, listener: TcpListener, address: SocketAddr) {
+async fn serve_while_up(
+    router: Arc<Router>,
+    mut listener: Option<TcpListener>,
+    address: SocketAddr,
+) {
     let hub = Arc::clone(&router.hub);
-    let mut listener = Some(listener);
     loop {
-        if !hub.is_up() {
-            // Nobody is to wait in its queue.
-            listener = None;
-        }
         tokio::select! {
             () = hub.until_up(true) => {}
             () = hub.stopped() => return,
