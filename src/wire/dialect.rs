@@ -49,6 +49,14 @@ impl Dialect {
         }
     }
 
+    /// Where the event feed is: the path and query behind the server's base URL,
+    /// for one project or all, and one workflow or all.
+    pub fn feed_target(&self, project: Option<i64>, workflow: Option<&str>) -> String {
+        match self {
+            Self::Akribes(_) => Akribes::feed_target(project, workflow),
+        }
+    }
+
     /// Reads one frame of the feed.
     pub fn read(&mut self, frame: &Frame<'_>, sink: &mut Sink<'_>) {
         match self {

@@ -1,7 +1,8 @@
 //! The Akribes workflow server: batches of hub events over SSE, and pages of a
 //! run's log over REST, in the vocabulary of [`super::event`].
 //!
-//! `payload`, `ends` and `forms` hold the shapes, `engine` the tags, `translate` the meaning.
+//! `payload`, `ends` and `forms` hold the shapes, `engine` the tags, `translate` the meaning;
+//! `requests` is what is asked of the server.
 //! Old forms are read as well as new ones; unknown types pass and are counted.
 
 mod codes;
@@ -12,6 +13,7 @@ mod facts;
 mod forms;
 mod parts;
 mod payload;
+mod requests;
 mod translate;
 
 use std::borrow::Cow;
@@ -45,6 +47,11 @@ impl Akribes {
     /// A reader that keeps private texts only if they may leave.
     pub const fn new(capture: bool) -> Self {
         Self { capture }
+    }
+
+    /// The path and query of the event feed, behind the server's base URL.
+    pub fn feed_target(project: Option<i64>, script: Option<&str>) -> String {
+        requests::feed(project, script)
     }
 
     /// Reads one frame of the feed.
