@@ -40,12 +40,12 @@ pub const FACT_VALUES_MAX: usize = 32;
 /// The name or id of a frame. A longer one is ignored.
 pub const FRAME_FIELD_BYTES_MAX: usize = 4_096;
 
-/// A piece of a feed, as it goes from a connection to the core. Those on their
-/// way are bounded by their number: see [`crate::source::start`].
+/// A piece of a feed on its way from the network to the core. How many there
+/// may be is the room of the channel.
 pub const FEED_PIECE_BYTES_MAX: usize = 64 << 10;
 
-/// What the HTTP client reads ahead of that for each connection. It is `hyper`'s
-/// own bound (408 KiB), of which one more may be kept alive by a piece on its way.
+/// What the HTTP client reads ahead of that for each feed: `hyper` reads up to
+/// 408 KiB at once, and pieces on their way may keep one more such buffer alive.
 pub const FEED_READ_BYTES_MAX: usize = 2 * (408 << 10);
 
 /// Names that one (sub-)run remembers for escalations and cached results.

@@ -57,7 +57,7 @@ pub struct CoreSettings {
 /// There is no dialect of this name.
 #[derive(Debug, thiserror::Error)]
 #[error("unknown system {0:?}: known are {known}", known = Dialect::SYSTEMS.join(", "))]
-pub struct UnknownSystem(String);
+pub struct UnknownSystem(pub String);
 
 /// The core of one source.
 #[derive(Debug)]

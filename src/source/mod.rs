@@ -7,16 +7,36 @@
 //!
 //! The channel out is bounded: when nobody takes, nothing is read, and the
 //! server notices by TCP.
+//!
+//! - `feed`: the task
+//! - `connect`: one connection, from the request to the head of the answer
+//! - `answer` and `wording`: what an answer means, and what it is called
+//! - `patience`: what wait after which loss
+//! - `report`: how loud a loss is told
 
+mod answer;
+mod connect;
+mod feed;
+mod patience;
+mod report;
+#[cfg(test)]
+mod testkit;
+mod wording;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Url;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
+use self::connect::Connector;
+use self::feed::FeedTask;
+use crate::core::UnknownSystem;
 use crate::net::backoff::BackoffSettings;
 use crate::net::secret::TokenSource;
-use crate::net::tls::TlsSettings;
+use crate::net::tls::{TlsError, TlsSettings};
 
 /// What to listen to.
 #[derive(Debug, Clone)]
@@ -65,8 +85,9 @@ pub struct FromFeed {
 /// What a feed says to whoever reads it, in order.
 #[derive(Debug)]
 pub enum FeedNews {
-    /// It is about to connect: where shall it go on from? Comes behind all bytes
-    /// of the connection before.
+    /// It will connect next, after a loss not at once: where shall it go on from,
+    /// and how long has it to wait at least? Comes behind all bytes of the
+    /// connection before.
     Resume(oneshot::Sender<Resume>),
     /// It is connected.
     Connected,
@@ -112,4 +133,70 @@ pub enum LossKind {
     Refused(u16),
     /// The token cannot be read.
     Token,
+}
+
+/// The source cannot begin. Nothing of it changes by waiting.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// There is no dialect of this name.
+    #[error(transparent)]
+    System(#[from] UnknownSystem),
+    /// A certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address is none that a feed can be at.
+    #[error("the server's URL {0}")]
+    Url(&'static str),
+    /// There is no feed to read.
+    #[error("no feed is to be read: name a project, or none for all")]
+    NoFeed,
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Begins to read all feeds, until `stop` says so or nobody takes any longer.
+/// Then the tasks end, and with them the channel.
+///
+/// What is on its way is bounded by the channel's capacity times
+/// [`FEED_PIECE_BYTES_MAX`](crate::limits::FEED_PIECE_BYTES_MAX), and
+/// [`FEED_READ_BYTES_MAX`](crate::limits::FEED_READ_BYTES_MAX) a feed. The same
+/// seed gives the same spread of the waits. To be called within a runtime.
+pub fn start(
+    settings: SourceSettings,
+    seed: u64,
+    to: mpsc::Sender<FromFeed>,
+    stop: watch::Receiver<bool>,
+) -> Result<JoinSet<()>, SourceError> {
+    let feeds = settings.feeds.len();
+    let connector = Arc::new(Connector::new(settings)?);
+    let mut tasks = JoinSet::new();
+    for feed in 0..feeds {
+        let task = FeedTask::new(feed, Arc::clone(&connector), seed, to.clone());
+        tasks.spawn(task.run(stop.clone()));
+    }
+    Ok(tasks)
+}
+
+/// Connects to each feed once, and lets go of it when the answer is that of a feed.
+pub async fn try_once(settings: &SourceSettings) -> Result<(), Loss> {
+    let loss = |kind, message| Loss {
+        was_connected: false,
+        kind,
+        message,
+    };
+    let connector = Connector::new(settings.clone())
+        .map_err(|error| loss(LossKind::Unreachable, wording::chain(&error)))?;
+    for feed in 0..settings.feeds.len() {
+        let attempt = connector.connect(feed, "").await;
+        attempt
+            .answer
+            .map_err(|failure| loss(failure.kind, failure.message))?;
+    }
+    Ok(())
+}
+
+/// Ends when it is time to stop, or nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -1,0 +1,108 @@
+//! What the head of an answer means: a feed, or a reason why not.
+
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use http::header::{
+    CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER,
+};
+
+use super::LossKind;
+use super::wording::{self, Asked};
+
+/// Why there is no feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub(super) kind: LossKind,
+    pub(super) message: String,
+    /// How long the server asked to wait.
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    pub(super) const fn new(kind: LossKind, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            retry_after: None,
+        }
+    }
+}
+
+/// Whether this is the head of a feed. `now` is for servers that name a time to
+/// come back at, but not their own.
+pub(super) fn judge(
+    asked: Asked<'_>,
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Result<(), Failure> {
+    let verdict = if status == StatusCode::OK {
+        content(asked, headers)
+    } else {
+        Err(no_feed(asked, status, headers))
+    };
+    verdict.map_err(|(kind, message)| Failure {
+        kind,
+        message,
+        retry_after: retry_after(headers, now),
+    })
+}
+
+fn no_feed(asked: Asked<'_>, status: StatusCode, headers: &HeaderMap) -> (LossKind, String) {
+    let code = status.as_u16();
+    match code {
+        204 => (LossKind::Ended, wording::no_content()),
+        401 => (LossKind::Refused(code), asked.unauthorized()),
+        403 => (LossKind::Refused(code), asked.forbidden()),
+        404 => (LossKind::Refused(code), asked.not_found()),
+        407 => (LossKind::Refused(code), wording::proxy_refuses()),
+        429 => (LossKind::Busy(code), wording::too_many_requests()),
+        408 | 425 | 500.. => (LossKind::Busy(code), wording::busy(code)),
+        300..=399 => {
+            let location = text(headers, LOCATION);
+            (LossKind::Refused(code), asked.redirected(code, location))
+        }
+        400..=499 => (LossKind::Refused(code), asked.refused(code)),
+        _ => (LossKind::Refused(code), asked.other_success(code)),
+    }
+}
+
+/// The answer is a success: is it a feed too?
+fn content(asked: Asked<'_>, headers: &HeaderMap) -> Result<(), (LossKind, String)> {
+    let refused = |message| Err((LossKind::Refused(StatusCode::OK.as_u16()), message));
+    let essence = text(headers, CONTENT_TYPE)
+        .and_then(|whole| whole.split(';').next())
+        .map(|essence| essence.trim().to_ascii_lowercase());
+    if essence.as_deref() != Some("text/event-stream") {
+        return refused(asked.other_content(essence.as_deref()));
+    }
+    match headers.get(CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            refused(wording::encoded(encoding.to_str().unwrap_or_default()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `Retry-After`, as seconds or as a date. A date is measured against the
+/// server's own clock where the answer tells it.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = text(headers, RETRY_AFTER)?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let now = text(headers, DATE)
+        .and_then(|own| httpdate::parse_http_date(own).ok())
+        .unwrap_or(now);
+    // A time that has passed asks for nothing.
+    date.duration_since(now).ok()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests;
