@@ -13,11 +13,14 @@
 //! - `answer` and `wording`: what an answer means, and what it is called
 //! - `patience`: what wait after which loss
 //! - `report`: how loud a loss is told
+//! - [`record`]: a feed becomes a recording; `cutter` cuts it at frames
 
 mod answer;
 mod connect;
+mod cutter;
 mod feed;
 mod patience;
+pub mod record;
 mod report;
 #[cfg(test)]
 mod testkit;
