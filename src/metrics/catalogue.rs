@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use super::export::{RefusalReason, RequestResult};
 use crate::run::finished::Verified;
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::rejection::Rejection;
@@ -179,6 +180,8 @@ const NODE_OUTCOMES: [&str; NodeOutcome::ALL.len()] = names!(NodeOutcome);
 const COST_BASES: [&str; CostBasis::ALL.len()] = names!(CostBasis);
 const VERDICTS: [&str; Verified::ALL.len()] = names!(Verified);
 const REJECTIONS: [&str; Rejection::ALL.len()] = names!(Rejection);
+const REQUEST_RESULTS: [&str; RequestResult::ALL.len()] = names!(RequestResult);
+const REFUSAL_REASONS: [&str; RefusalReason::ALL.len()] = names!(RefusalReason);
 
 const RUN_SECONDS: &[f64] = &[
     1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0,
@@ -205,9 +208,6 @@ const MODEL: Label = Label::Free(FreeLabel::Model);
 const RUN_OUTCOME: Label = closed("outcome", &RUN_OUTCOMES);
 const NODE_OUTCOME: Label = closed("outcome", &NODE_OUTCOMES);
 const DIRECTION: Label = closed("direction", &DIRECTIONS);
-/// For parts to come: they say the values when they are built.
-const RESULT: Label = closed("result", &[]);
-const REASON: Label = closed("reason", &[]);
 
 const fn closed(name: &'static str, values: &'static [&'static str]) -> Label {
     Label::Closed { name, values }
@@ -313,26 +313,28 @@ catalogue! {
         "Runs that the feed had lost something of, by how their repair went.";
     RunsOwed: "runs_owed", Kind::Gauge, Store, of_all [],
         "Ended runs whose spans are to be rebuilt once there is room.";
-    OutboxBytes: "outbox_bytes", Kind::Gauge, Store, of_all [],
+    OutboxBytes: "outbox_bytes", Kind::Gauge, Export, of_all [],
         "Bytes that wait to be sent.";
-    OutboxLimitBytes: "outbox_limit_bytes", Kind::Gauge, Store, of_all [],
+    OutboxLimitBytes: "outbox_limit_bytes", Kind::Gauge, Export, of_all [],
         "Bytes that may wait to be sent.";
-    OutboxBatches: "outbox_batches", Kind::Gauge, Store, of_all [],
+    OutboxBatches: "outbox_batches", Kind::Gauge, Export, of_all [],
         "Batches that wait to be sent.";
-    OutboxOldest: "outbox_oldest_timestamp_seconds", Kind::Gauge, Store, of_all [],
+    OutboxOldest: "outbox_oldest_timestamp_seconds", Kind::Gauge, Export, of_all [],
         "When the oldest batch that waits was made, in seconds since the Unix epoch.";
     QuarantineBatches: "quarantine_batches", Kind::Gauge, Store, of_all [],
         "Batches set aside because the backend refused them for good.";
     JournalBytes: "journal_bytes", Kind::Gauge, Store, of_all [],
         "Bytes of accepted events that are kept until their spans are safe.";
-    ExportRequests: "export_requests_total", Kind::Counter, Export, of_all [RESULT],
+    ExportRequests: "export_requests_total", Kind::Counter, Export,
+        of_all [closed("result", &REQUEST_RESULTS)],
         "Requests to the trace backend, by result.";
     ExportLastSuccess: "export_last_success_timestamp_seconds", Kind::Gauge, Export, of_all [],
         "When the backend last took a batch, in seconds since the Unix epoch.";
     SpansExported: "spans_exported_total", Kind::Counter, Export, of_all [],
         "Spans that the backend has taken.";
-    SpansRefused: "spans_refused_total", Kind::Counter, Export, of_all [REASON],
-        "Spans that the backend refused for good, by reason.";
+    SpansRefused: "spans_refused_total", Kind::Counter, Export,
+        of_all [closed("reason", &REFUSAL_REASONS)],
+        "Spans that the backend will never have, by reason: refused for good, or without room.";
 }
 
 impl Id {
@@ -568,6 +570,14 @@ mod tests {
         }
         for (place, value) in Rejection::ALL.into_iter().enumerate() {
             assert_eq!((value as usize, value.as_str()), (place, REJECTIONS[place]));
+        }
+        for (place, value) in RequestResult::ALL.into_iter().enumerate() {
+            let name = REQUEST_RESULTS[place];
+            assert_eq!((value as usize, value.as_str()), (place, name));
+        }
+        for (place, value) in RefusalReason::ALL.into_iter().enumerate() {
+            let name = REFUSAL_REASONS[place];
+            assert_eq!((value as usize, value.as_str()), (place, name));
         }
     }
 

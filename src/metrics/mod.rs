@@ -7,6 +7,7 @@
 mod bounded;
 pub mod catalogue;
 pub mod delta;
+pub mod export;
 mod family;
 mod registry;
 mod scope;

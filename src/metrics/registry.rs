@@ -19,10 +19,12 @@ use super::catalogue::{
     CatalogueError, CostBasis, FreeLabel, GAP_CAUSES, Group, Id, PAUSE_REASONS, REPAIR_RESULTS,
 };
 use super::delta::{Delta, Deltas, RunSlot};
+use super::export::{ExportCounts, RefusalReason, RequestResult};
 use super::family::Series;
 use super::scope::{Scope, candidates};
 use super::space::ValueId;
 use crate::run::finished::{RunMeta, Verified};
+use crate::store::OutboxStatus;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 
@@ -35,6 +37,8 @@ pub struct Metrics {
     /// Rises when series were removed.
     generation: u64,
     own: OwnSeries,
+    /// What was counted of the exporter so far.
+    exported: ExportCounts,
     /// By dialect: the table of names, and a counter for each.
     events: Vec<(&'static [&'static str], Vec<Arc<Series>>)>,
 }
@@ -55,6 +59,12 @@ struct OwnSeries {
     connected: Arc<Series>,
     reconnects: Arc<Series>,
     paused: Vec<Arc<Series>>,
+    export_requests: Vec<Arc<Series>>,
+    spans_exported: Arc<Series>,
+    spans_refused: Vec<Arc<Series>>,
+    outbox_bytes: Arc<Series>,
+    outbox_limit_bytes: Arc<Series>,
+    outbox_batches: Arc<Series>,
 }
 
 impl Metrics {
@@ -71,6 +81,7 @@ impl Metrics {
             scopes: FxHashMap::default(),
             open: FxHashMap::default(),
             generation: 0,
+            exported: ExportCounts::default(),
             events: Vec::new(),
         })
     }
@@ -153,6 +164,39 @@ impl Metrics {
         self.bounded
             .series(Id::SourceLastEvent, key(&[]), now)
             .set(at.0 as f64 / 1e9, now);
+    }
+
+    /// Tells how the exporter fares: its counts since the start of the program,
+    /// and what waits for it. Shown once [`Group::Export`] is registered.
+    pub fn apply_export(&mut self, counts: &ExportCounts, outbox: &OutboxStatus, now: Time) {
+        let own = &self.own;
+        let before = std::mem::replace(&mut self.exported, *counts);
+        let requests = counts.requests.iter().zip(before.requests);
+        for (series, (count, before)) in own.export_requests.iter().zip(requests) {
+            series.add(count.saturating_sub(before), now);
+        }
+        let refused = counts.spans_refused.iter().zip(before.spans_refused);
+        for (series, (count, before)) in own.spans_refused.iter().zip(refused) {
+            series.add(count.saturating_sub(before), now);
+        }
+        let exported = counts.spans_exported.saturating_sub(before.spans_exported);
+        own.spans_exported.add(exported, now);
+        own.outbox_bytes.set(outbox.bytes as f64, now);
+        own.outbox_limit_bytes.set(outbox.limit_bytes as f64, now);
+        own.outbox_batches.set(outbox.batches as f64, now);
+        self.set_or_remove(Id::OutboxOldest, outbox.oldest, now);
+        self.set_or_remove(Id::ExportLastSuccess, counts.last_success, now);
+    }
+
+    /// A time that there is not is no series: zero would be long ago.
+    fn set_or_remove(&mut self, id: Id, time: Option<Time>, now: Time) {
+        match time {
+            Some(time) => {
+                let series = self.bounded.series(id, key(&[]), now);
+                series.set(time.0 as f64 / 1e9, now);
+            }
+            None => self.bounded.retain(id, |_| false),
+        }
     }
 
     /// Removes series that were idle for too long and belong to no open run,
@@ -322,6 +366,8 @@ impl OwnSeries {
         let gaps = all(Id::FeedGaps, GAP_CAUSES.len());
         let repaired = all(Id::RunsRepaired, REPAIR_RESULTS.len());
         let paused = all(Id::SourcePaused, PAUSE_REASONS.len());
+        let export_requests = all(Id::ExportRequests, RequestResult::ALL.len());
+        let spans_refused = all(Id::SpansRefused, RefusalReason::ALL.len());
         let mut one = |id| bounded.series(id, key(&[]), Time::ZERO);
         Self {
             chunk_events_thinned: one(Id::ChunkEventsThinned),
@@ -333,6 +379,12 @@ impl OwnSeries {
             gaps,
             repaired,
             paused,
+            export_requests,
+            spans_exported: one(Id::SpansExported),
+            spans_refused,
+            outbox_bytes: one(Id::OutboxBytes),
+            outbox_limit_bytes: one(Id::OutboxLimitBytes),
+            outbox_batches: one(Id::OutboxBatches),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod deltas;
+mod export;
 
 use std::sync::Arc;
 use std::time::Duration;
