@@ -1,6 +1,9 @@
 //! The network out: bodies of the outbox become OTLP requests, over HTTP or
 //! gRPC, until the backend has taken each of them.
 
+pub mod pack;
+pub mod split;
+
 use std::time::Duration;
 
 use http::HeaderName;
