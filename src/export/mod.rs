@@ -1,17 +1,55 @@
 //! The network out: bodies of the outbox become OTLP requests, over HTTP or
 //! gRPC, until the backend has taken each of them.
+//!
+//! In comes an [`Outbox`](crate::store::Outbox); what leaves it was taken by the
+//! backend, or refused for good and counted. A sender or route that is refused
+//! condemns no data.
+//!
+//! - [`pack`] and [`split`]: a batch becomes a body, a refused body two
+//! - `http` and `grpc`: one attempt; [`cause`] is how it ended, [`verdict`]
+//!   what that means for the spans, [`advice`] what a person can do
+//! - [`plan`]: what is sent when; pure, like all of the above but the attempts
+//! - [`exporter`]: the task that does it, [`tally`] what it counts
+//! - [`probe`](fn@probe): whether it would work, for `runtrail check`
 
+pub mod advice;
+pub mod cause;
+mod clock;
+pub mod exporter;
+mod grpc;
+mod http;
 pub mod pack;
+pub mod plan;
+mod probe;
+mod report;
+mod said;
+mod sender;
 pub mod split;
+pub mod tally;
+#[cfg(test)]
+mod testkit;
+pub mod verdict;
 
 use std::time::Duration;
 
-use http::HeaderName;
+use ::http::HeaderName;
 use reqwest::Url;
+
+pub use self::exporter::Exporter;
+pub use self::probe::{ProbeAnswer, ProbeError, probe};
+pub use self::sender::ExportError;
+pub use self::tally::ExportTally;
+pub use crate::store::outbox::Compression;
 
 use crate::net::backoff::BackoffSettings;
 use crate::net::secret::Secret;
 use crate::net::tls::TlsSettings;
+
+/// A backend that asks for a longer wait is asked again after this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+
+/// A longer answer is not read to its end: its status says enough.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Where spans go, and how.
 #[derive(Debug, Clone)]
@@ -36,6 +74,17 @@ pub struct ExportSettings {
     pub probe_wait: Duration,
 }
 
+impl ExportSettings {
+    /// What the exporter may use beside the outbox, in bytes: for each request
+    /// its body with a frame around it and the answer, and once a body that is
+    /// halved, whole and in halves.
+    pub const fn memory_max(&self, batch_bytes_max: usize) -> usize {
+        let request = batch_bytes_max.saturating_add(ANSWER_BYTES_MAX);
+        let requests = request.saturating_mul(self.in_flight_max);
+        requests.saturating_add(batch_bytes_max.saturating_mul(3))
+    }
+}
+
 /// How OTLP is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -43,13 +92,4 @@ pub enum Protocol {
     HttpProtobuf,
     /// `grpc`.
     Grpc,
-}
-
-/// How bodies are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// gzip.
-    Gzip,
-    /// Not at all.
-    None,
 }

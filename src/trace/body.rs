@@ -66,21 +66,16 @@ impl<'b> Iterator for Fields<'b> {
             return None;
         }
         let message = self.rest;
-        let Some((number, content, rest)) = first_field(message) else {
+        let Some(field) = first_field(message) else {
             self.rest = &[];
             return Some(Err(Malformed));
         };
-        self.rest = rest;
-        Some(Ok(Field {
-            number,
-            whole: &message[..message.len() - rest.len()],
-            content,
-        }))
+        self.rest = &message[field.whole.len()..];
+        Some(Ok(field))
     }
 }
 
-/// The number and the content of the first field, and what stands behind it.
-fn first_field(message: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
+fn first_field(message: &[u8]) -> Option<Field<'_>> {
     let (key, rest) = varint(message)?;
     let number = u32::try_from(key >> 3).ok().filter(|number| *number > 0)?;
     let (content, rest) = match key & 7 {
@@ -94,7 +89,11 @@ fn first_field(message: &[u8]) -> Option<(u32, Option<&[u8]>, &[u8])> {
         5 => (None, rest.split_at_checked(4)?.1),
         _ => return None,
     };
-    Some((number, content, rest))
+    Some(Field {
+        number,
+        whole: &message[..message.len() - rest.len()],
+        content,
+    })
 }
 
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {

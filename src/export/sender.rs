@@ -1,0 +1,156 @@
+//! What sends a body: one HTTP client, made once, with what all requests share.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
+use reqwest::{Client, Url};
+
+use super::cause::Cause;
+use super::verdict::Answer;
+use super::{ExportSettings, Protocol, clock, grpc, http as otlp_http, said};
+use crate::net::tls::{self, TlsError};
+use crate::store::outbox::Packed;
+
+/// The settings cannot be used. Header values are never part of this.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A header.
+    #[error(
+        "the value of the header {name} in OTEL_EXPORTER_OTLP_HEADERS cannot be sent: it holds line breaks or other bytes that no header carries"
+    )]
+    Header {
+        /// Its name.
+        name: HeaderName,
+    },
+    /// All of it together.
+    #[error("cannot prepare the sending of spans: {0}")]
+    Client(String),
+}
+
+/// Sends bodies to one place.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) client: Client,
+    pub(super) url: Url,
+    /// All headers, but for those that depend on the body.
+    pub(super) headers: HeaderMap,
+    settings: ExportSettings,
+    /// Whether there was an answer, ever.
+    was_answered: AtomicBool,
+}
+
+impl Sender {
+    pub(super) fn new(settings: &ExportSettings) -> Result<Self, ExportError> {
+        let mut headers = given_headers(settings)?;
+        let mut url = settings.endpoint.clone();
+        match settings.protocol {
+            Protocol::HttpProtobuf => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(said::PROTOBUF));
+            }
+            Protocol::Grpc => {
+                url.set_path(grpc::PATH);
+                url.set_query(None);
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+                headers.insert(TE, HeaderValue::from_static("trailers"));
+                headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity"));
+                headers.insert("grpc-timeout", grpc::timeout(settings.timeout));
+            }
+        }
+        Ok(Self {
+            client: client(settings, settings.protocol)?,
+            url,
+            headers,
+            settings: settings.clone(),
+            was_answered: AtomicBool::new(false),
+        })
+    }
+
+    /// One attempt.
+    pub(super) async fn send(&self, packed: &Packed) -> Answer {
+        let answer = match self.settings.protocol {
+            Protocol::HttpProtobuf => otlp_http::send(self, packed, clock::wall).await,
+            Protocol::Grpc => grpc::send(self, packed, clock::wall).await,
+        };
+        if answer.cause.is_answer() {
+            self.was_answered.store(true, Relaxed);
+        }
+        // Some servers hang up on the wrong protocol without a word.
+        if answer.cause == Cause::Broken
+            && !self.was_answered.load(Relaxed)
+            && self.speaks_the_other_protocol().await
+        {
+            let cause = match self.settings.protocol {
+                Protocol::HttpProtobuf => Cause::NotHttp1,
+                Protocol::Grpc => Cause::NotHttp2,
+            };
+            return Answer::of_failure((cause, String::new()));
+        }
+        answer
+    }
+
+    /// Whether the other side answers in the other protocol, and in ours does not.
+    async fn speaks_the_other_protocol(&self) -> bool {
+        let speaks = async |protocol| {
+            let Ok(client) = client(&self.settings, protocol) else {
+                return false;
+            };
+            // Nothing of ours is in it, and any answer will do.
+            let mut url = self.url.clone();
+            url.set_path("/");
+            url.set_query(None);
+            client.get(url).send().await.is_ok()
+        };
+        let (own, other) = match self.settings.protocol {
+            Protocol::HttpProtobuf => (Protocol::HttpProtobuf, Protocol::Grpc),
+            Protocol::Grpc => (Protocol::Grpc, Protocol::HttpProtobuf),
+        };
+        !speaks(own).await && speaks(other).await
+    }
+}
+
+/// A client for this protocol.
+fn client(settings: &ExportSettings, protocol: Protocol) -> Result<Client, ExportError> {
+    let mut builder = tls::client_builder(&settings.tls)?
+        .timeout(settings.timeout)
+        // Shorter, so that one can be told from the other.
+        .connect_timeout(settings.timeout / 2)
+        .pool_max_idle_per_host(settings.in_flight_max);
+    if protocol == Protocol::Grpc {
+        let beat = beat(settings.timeout);
+        builder = builder
+            .http2_prior_knowledge()
+            .http2_keep_alive_interval(beat)
+            .http2_keep_alive_timeout(beat);
+        if settings.endpoint.scheme() == "http" {
+            // No proxy speaks HTTP/2 in the clear.
+            builder = builder.no_proxy();
+        }
+    }
+    builder.build().map_err(|error| {
+        let (_, said) = Cause::of(error, protocol);
+        ExportError::Client(said)
+    })
+}
+
+fn given_headers(settings: &ExportSettings) -> Result<HeaderMap, ExportError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let mut value = HeaderValue::from_str(value.reveal())
+            .map_err(|_| ExportError::Header { name: name.clone() })?;
+        value.set_sensitive(true);
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// All requests share one connection of HTTP/2. When it is dead, so that their
+/// time runs out, it must not be used for the next ones: so a request that waits
+/// asks by and by whether the other side is still there.
+fn beat(timeout: Duration) -> Duration {
+    (timeout / 3).max(Duration::from_millis(1))
+}
