@@ -9,24 +9,23 @@ use serde_json::json;
 
 use super::Answer;
 use super::hub::Hub;
-use super::rest;
+use super::rest::{self, Told};
 use crate::sim::misbehaviour::Misbehaviour;
 
-pub(super) fn answer(hub: &Arc<Hub>, method: &Method, path: &[&str], body: &Bytes) -> Answer {
+pub(super) fn answer(hub: &Arc<Hub>, method: &Method, path: &[&str], body: &Bytes) -> Told {
     match (method, path) {
-        (&Method::GET, ["status"]) => status(hub),
-        (&Method::POST, ["misbehave"]) => match serde_json::from_slice::<Misbehaviour>(body) {
-            Ok(misbehaviour) => match misbehaviour.validate() {
-                Ok(()) => {
-                    hub.misbehave(&misbehaviour);
-                    status(hub)
-                }
-                Err(error) => rest::bad(error.to_string()),
-            },
-            Err(error) => rest::bad(format!("no misbehaviour: {error}")),
-        },
+        (&Method::GET, ["status"]) => Ok(status(hub)),
+        (&Method::POST, ["misbehave"]) => {
+            let misbehaviour: Misbehaviour = serde_json::from_slice(body)
+                .map_err(|error| rest::bad(format!("no misbehaviour: {error}")))?;
+            misbehaviour
+                .validate()
+                .map_err(|error| rest::bad(error.to_string()))?;
+            hub.misbehave(&misbehaviour);
+            Ok(status(hub))
+        }
         (&Method::POST, ["runs"]) => begin(hub, body),
-        _ => rest::missing(),
+        _ => Err(rest::missing()),
     }
 }
 
@@ -42,16 +41,13 @@ fn status(hub: &Hub) -> Answer {
     rest::json(StatusCode::OK, &status)
 }
 
-fn begin(hub: &Arc<Hub>, body: &Bytes) -> Answer {
+fn begin(hub: &Arc<Hub>, body: &Bytes) -> Told {
     #[derive(Deserialize)]
     struct Asked {
         script: String,
     }
-    let Ok(asked) = serde_json::from_slice::<Asked>(body) else {
-        return rest::bad("the body names no script".to_owned());
-    };
-    match super::begin_anywhere(hub, &asked.script) {
-        Some(id) => rest::json(StatusCode::OK, &json!({"execution_id": id})),
-        None => rest::missing(),
-    }
+    let asked: Asked =
+        serde_json::from_slice(body).map_err(|_| rest::bad("the body names no script"))?;
+    let id = super::begin_anywhere(hub, &asked.script).ok_or_else(rest::missing)?;
+    Ok(rest::json(StatusCode::OK, &json!({"execution_id": id})))
 }

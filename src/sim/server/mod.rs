@@ -22,7 +22,7 @@
 //! | `POST /_sim/misbehave` | a [`Misbehaviour`], as JSON: `{"kind": "cut"}` |
 //! | `POST /_sim/runs` | begins a run: `{"script": "review"}` |
 //!
-//! The files: [`Hub`] knows everything; `player` plays runs into it, and `crash`
+//! The files: `hub` knows everything; `player` plays runs into it, and `crash`
 //! says what they say after one; `log` and `runs` are what it keeps; `feed`,
 //! `frames`, `outlet` and `recorded` are the way out to a client; `routes`,
 //! `request`, `rest` and `control` answer requests.

@@ -12,7 +12,18 @@ use super::hub::Hub;
 use super::request::Wanted;
 use super::runs::Run;
 use crate::net::serve;
+use crate::sim::workload::event::Text;
 use crate::wire::time::Time;
+
+/// A request is refused.
+#[derive(Debug)]
+pub(super) struct Refused {
+    status: StatusCode,
+    message: Text,
+}
+
+/// An answer, or none.
+pub(super) type Told = Result<Answer, Refused>;
 
 /// Rows of a page of runs, unless somebody asks for another number, and at most.
 const RUNS_PAGE: usize = 50;
@@ -22,12 +33,7 @@ const LOG_PAGE: usize = 500;
 const LOG_PAGE_MAX: usize = 1_000;
 
 /// A list of runs.
-pub(super) fn runs(
-    hub: &Hub,
-    wanted: &Wanted,
-    project_id: i64,
-    script: Option<&str>,
-) -> Result<Answer, Answer> {
+pub(super) fn runs(hub: &Hub, wanted: &Wanted, project_id: i64, script: Option<&str>) -> Told {
     let limit = wanted.number("limit").map_err(bad)?.unwrap_or(RUNS_PAGE);
     let offset = wanted.number("offset").map_err(bad)?.unwrap_or(0);
     let (since, until) = (time(wanted, "since")?, time(wanted, "until")?);
@@ -51,7 +57,7 @@ pub(super) fn runs(
     })
 }
 
-fn time(wanted: &Wanted, name: &str) -> Result<Option<Time>, Answer> {
+fn time(wanted: &Wanted, name: &str) -> Result<Option<Time>, Refused> {
     let Some(text) = wanted.query(name) else {
         return Ok(None);
     };
@@ -112,7 +118,7 @@ pub(super) fn children(hub: &Hub, ids: &[String]) -> Answer {
 }
 
 /// A page of a run's log.
-pub(super) fn log(run: &Run, wanted: &Wanted) -> Result<Answer, Answer> {
+pub(super) fn log(run: &Run, wanted: &Wanted) -> Told {
     #[derive(Serialize)]
     struct Page<'a> {
         execution_id: &'a str,
@@ -160,24 +166,20 @@ fn stamped(event: &RawValue, at: Time) -> Option<Box<RawValue>> {
 }
 
 /// Begins a run.
-pub(super) fn begin(hub: &Arc<Hub>, wanted: &Wanted, project_id: i64, script: &str) -> Answer {
+pub(super) fn begin(hub: &Arc<Hub>, wanted: &Wanted, project_id: i64, script: &str) -> Told {
     #[derive(Default, Deserialize)]
     struct Asked {
         triggered_by: Option<String>,
     }
     let asked: Asked = match &wanted.body {
         body if body.is_empty() => Asked::default(),
-        body => match serde_json::from_slice(body) {
-            Ok(asked) => asked,
-            Err(_) => return bad("the body is no JSON of a run".to_owned()),
-        },
+        body => serde_json::from_slice(body).map_err(|_| bad("the body is no JSON of a run"))?,
     };
     if hub.is_full() {
-        return error(StatusCode::SERVICE_UNAVAILABLE, "too many runs are open");
+        let message = "too many runs are open";
+        return Err(refused(StatusCode::SERVICE_UNAVAILABLE, message));
     }
-    let Some(mut plan) = hub.plan(project_id, script) else {
-        return missing();
-    };
+    let mut plan = hub.plan(project_id, script).ok_or_else(missing)?;
     if let Some(channel) = wanted.query("channel") {
         channel.clone_into(&mut plan.channel);
     }
@@ -186,19 +188,19 @@ pub(super) fn begin(hub: &Arc<Hub>, wanted: &Wanted, project_id: i64, script: &s
     }
     let answer = json(StatusCode::OK, &json!({"execution_id": plan.execution_id}));
     hub.begin(plan);
-    answer
+    Ok(answer)
 }
 
 /// Stops a run.
-pub(super) fn cancel(hub: &Hub, id: &str) -> Answer {
+pub(super) fn cancel(hub: &Hub, id: &str) -> Told {
     match hub.cancel(id) {
-        true => json(StatusCode::OK, &json!({"status": "cancelling"})),
-        false => missing(),
+        true => Ok(json(StatusCode::OK, &json!({"status": "cancelling"}))),
+        false => Err(missing()),
     }
 }
 
 /// Stops all open runs of a script.
-pub(super) fn cancel_all(hub: &Hub, project_id: i64, script: &str) -> Answer {
+pub(super) fn cancel_all(hub: &Hub, project_id: i64, script: &str) -> Told {
     let ids: Vec<_> = hub.look(|state| {
         let open = state.runs.newest_first().filter(|run| {
             run.project_id == project_id && run.script == script && !run.status.is_final()
@@ -207,23 +209,22 @@ pub(super) fn cancel_all(hub: &Hub, project_id: i64, script: &str) -> Answer {
     });
     let cancelled = ids.iter().filter(|id| hub.cancel(id)).count();
     match cancelled {
-        0 => missing(),
-        _ => json(StatusCode::OK, &json!({"cancelled": cancelled})),
+        0 => Err(missing()),
+        _ => Ok(json(StatusCode::OK, &json!({"cancelled": cancelled}))),
     }
 }
 
 /// Answers what a run waits for.
-pub(super) fn resume(hub: &Hub, wanted: &Wanted, id: &str) -> Answer {
+pub(super) fn resume(hub: &Hub, wanted: &Wanted, id: &str) -> Told {
     #[derive(Deserialize)]
     struct Resumption {
         token: String,
     }
-    let Ok(resumption) = serde_json::from_slice::<Resumption>(&wanted.body) else {
-        return bad("the body has no token".to_owned());
-    };
+    let resumption: Resumption =
+        serde_json::from_slice(&wanted.body).map_err(|_| bad("the body has no token"))?;
     match hub.resume(id, &resumption.token) {
-        true => json(StatusCode::OK, &json!({"status": "resumed"})),
-        false => missing(),
+        true => Ok(json(StatusCode::OK, &json!({"status": "resumed"}))),
+        false => Err(missing()),
     }
 }
 
@@ -234,16 +235,25 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
 }
 
 /// An error, in words.
-pub(super) fn error(status: StatusCode, message: &str) -> Answer {
-    json(status, &json!({"error": message}))
+pub(super) fn refused(status: StatusCode, message: impl Into<Text>) -> Refused {
+    Refused {
+        status,
+        message: message.into(),
+    }
 }
 
 /// There is no such thing, or none that this token may see.
-pub(super) fn missing() -> Answer {
-    error(StatusCode::NOT_FOUND, "not found")
+pub(super) fn missing() -> Refused {
+    refused(StatusCode::NOT_FOUND, "not found")
 }
 
 /// A request that makes no sense.
-pub(super) fn bad(message: String) -> Answer {
-    error(StatusCode::BAD_REQUEST, &message)
+pub(super) fn bad(message: impl Into<Text>) -> Refused {
+    refused(StatusCode::BAD_REQUEST, message)
+}
+
+impl From<Refused> for Answer {
+    fn from(refused: Refused) -> Self {
+        json(refused.status, &json!({"error": refused.message}))
+    }
 }

@@ -14,7 +14,7 @@ use super::hub::Hub;
 use super::outlet::outlet;
 use super::recorded::Recorded;
 use super::request::Wanted;
-use super::rest;
+use super::rest::{self, Refused, Told};
 use super::runs::Run;
 
 /// What all requests share.
@@ -36,8 +36,9 @@ impl Router {
         if path.first() == Some(&"_sim") {
             return match self.hub.settings.control {
                 true => control::answer(&self.hub, &wanted.method, &path[1..], &wanted.body),
-                false => rest::missing(),
-            };
+                false => Err(rest::missing()),
+            }
+            .unwrap_or_else(Answer::from);
         }
         let of_feed = path == ["events"];
         if !of_feed {
@@ -47,14 +48,14 @@ impl Router {
             return refused(refusal.status, refusal.retry_after);
         }
         let answered = match self.reach(&wanted) {
-            None => Err(rest::error(
+            None => Err(rest::refused(
                 StatusCode::UNAUTHORIZED,
                 "the token is missing, wrong or revoked",
             )),
             Some(reach) if of_feed => self.feed(&wanted, &reach),
             Some(reach) => self.rest(&wanted, &path, &reach),
         };
-        answered.unwrap_or_else(|refusal| refusal)
+        answered.unwrap_or_else(Answer::from)
     }
 
     /// What the presented token reaches; `None` when it is none.
@@ -69,12 +70,12 @@ impl Router {
     }
 
     /// Whether there is such a project, and the token reaches it.
-    fn may_see(&self, reach: &Reach, project_id: i64) -> Result<(), Answer> {
+    fn may_see(&self, reach: &Reach, project_id: i64) -> Result<(), Refused> {
         if let Some(projects) = &reach.0
             && !projects.contains(&project_id)
         {
             let message = "the token does not reach this project";
-            return Err(rest::error(StatusCode::FORBIDDEN, message));
+            return Err(rest::refused(StatusCode::FORBIDDEN, message));
         }
         let projects = 1..=i64::from(self.hub.settings.workload.projects);
         // A recording tells of projects of its own.
@@ -84,9 +85,9 @@ impl Router {
         Ok(())
     }
 
-    fn feed(&self, wanted: &Wanted, reach: &Reach) -> Result<Answer, Answer> {
+    fn feed(&self, wanted: &Wanted, reach: &Reach) -> Told {
         if wanted.method != Method::GET {
-            return Err(rest::error(StatusCode::METHOD_NOT_ALLOWED, "GET only"));
+            return Err(rest::refused(StatusCode::METHOD_NOT_ALLOWED, "GET only"));
         }
         let project: Option<i64> = wanted.number("project_id").map_err(rest::bad)?;
         if let Some(project) = project {
@@ -117,7 +118,7 @@ impl Router {
         Ok(response)
     }
 
-    fn rest(&self, wanted: &Wanted, path: &[&str], reach: &Reach) -> Result<Answer, Answer> {
+    fn rest(&self, wanted: &Wanted, path: &[&str], reach: &Reach) -> Told {
         match (&wanted.method, path) {
             (&Method::GET, ["projects"]) => Ok(self.projects(reach)),
             (method, ["projects", project, rest @ ..]) => {
@@ -140,13 +141,7 @@ impl Router {
         }
     }
 
-    fn project(
-        &self,
-        wanted: &Wanted,
-        method: &Method,
-        project_id: i64,
-        path: &[&str],
-    ) -> Result<Answer, Answer> {
+    fn project(&self, wanted: &Wanted, method: &Method, project_id: i64, path: &[&str]) -> Told {
         let hub = &self.hub;
         if let ["scripts", script, ..] = path
             && !hub.has_script(project_id, script)
@@ -167,24 +162,18 @@ impl Router {
                 rest::runs(hub, wanted, project_id, Some(script))
             }
             (&Method::POST, ["scripts", script, "run"]) => {
-                Ok(rest::begin(hub, wanted, project_id, script))
+                rest::begin(hub, wanted, project_id, script)
             }
             (&Method::DELETE, ["scripts", script, "run"]) => {
-                Ok(rest::cancel_all(hub, project_id, script))
+                rest::cancel_all(hub, project_id, script)
             }
             _ => Err(rest::missing()),
         }
     }
 
-    fn execution(
-        &self,
-        wanted: &Wanted,
-        method: &Method,
-        id: &str,
-        path: &[&str],
-    ) -> Result<Answer, Answer> {
+    fn execution(&self, wanted: &Wanted, method: &Method, id: &str, path: &[&str]) -> Told {
         let hub = &self.hub;
-        let read = |read: &dyn Fn(&Run) -> Result<Answer, Answer>| {
+        let read = |read: &dyn Fn(&Run) -> Told| {
             hub.with_run(id, read)
                 .unwrap_or_else(|| Err(rest::missing()))
         };
@@ -197,8 +186,8 @@ impl Router {
                 let children = hub.with_run(id, |run| run.children.clone());
                 Ok(rest::children(hub, &children.unwrap_or_default()))
             }
-            (&Method::DELETE, []) => Ok(rest::cancel(hub, id)),
-            (&Method::POST, ["resume"]) => Ok(rest::resume(hub, wanted, id)),
+            (&Method::DELETE, []) => rest::cancel(hub, id),
+            (&Method::POST, ["resume"]) => rest::resume(hub, wanted, id),
             _ => Err(rest::missing()),
         }
     }
@@ -230,7 +219,8 @@ fn project(id: i64) -> serde_json::Value {
 
 fn refused(status: u16, retry_after: Option<u64>) -> Answer {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut answer = rest::error(status, status.canonical_reason().unwrap_or("refused"));
+    let message = status.canonical_reason().unwrap_or("refused");
+    let mut answer = Answer::from(rest::refused(status, message));
     if let Some(seconds) = retry_after {
         answer
             .headers_mut()
