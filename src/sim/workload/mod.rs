@@ -52,6 +52,9 @@ pub struct WorkloadSettings {
     pub chunks_per_second: f64,
     /// The least size of a piece of an answer, for load.
     pub chunk_bytes_min: usize,
+    /// Whether the end of a run tells what it cost. The engine by itself does
+    /// not know; a server may fill it in.
+    pub totals_tell_cost: bool,
 }
 
 /// When runs begin by themselves.
@@ -77,6 +80,7 @@ impl Default for WorkloadSettings {
             failure_share: 0.12,
             chunks_per_second: 30.0,
             chunk_bytes_min: 0,
+            totals_tell_cost: false,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::event::{
     TypeRef, Usage, Variant, WorkflowEnd,
 };
 use super::failure::{Fate, Trouble, fatal_value};
-use super::plan::{Plan, Step, totals};
+use super::plan::{Plan, Step, cost_usd, totals};
 
 /// Writes the steps of one run.
 #[derive(Debug)]
@@ -438,10 +438,13 @@ impl Pen {
         match result {
             Ok(value) => {
                 // Some of the engine's call sites leave the totals at zero.
-                let totals = match self.chance(6) {
+                let mut totals = match self.chance(6) {
                     true => Totals::default(),
                     false => totals(&self.steps),
                 };
+                if self.settings.totals_tell_cost {
+                    totals.total_cost_usd = cost_usd(&self.steps);
+                }
                 self.say(end(value, totals));
             }
             Err(stop) => self.say(Event::Error(Box::new(stop.failure))),

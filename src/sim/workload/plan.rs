@@ -43,6 +43,14 @@ impl Plan {
     }
 }
 
+/// What all ends of tasks cost, sub-scripts included, in millionths exactly.
+pub(super) fn cost_usd(steps: &[Step]) -> f64 {
+    let ends = steps.iter().filter_map(|step| step.event.task_end());
+    let usages = ends.filter_map(|end| end.usage.as_ref());
+    let usd: f64 = usages.map(super::cost_usd).sum();
+    (usd * 1e6).round() / 1e6
+}
+
 /// What the server adds up over all ends of tasks, sub-scripts included.
 pub(super) fn totals(steps: &[Step]) -> Totals {
     let mut totals = Totals::default();

@@ -118,6 +118,26 @@ fn totals_are_what_the_engine_would_sum_up_or_all_zero() {
 }
 
 #[test]
+fn totals_tell_the_cost_when_they_are_to_and_only_then() {
+    for totals_tell_cost in [false, true] {
+        let settings = WorkloadSettings {
+            totals_tell_cost,
+            ..settings(5)
+        };
+        let ends = plans(settings, 50).into_iter().filter_map(|plan| {
+            let end = plan.steps.into_iter().next_back()?.event;
+            match end {
+                Event::WorkflowEnd(end) => Some(end.totals.total_cost_usd),
+                _ => None,
+            }
+        });
+        let told = ends.filter(|usd| *usd > 0.0).count();
+        assert_eq!(told > 20, totals_tell_cost, "{told}");
+        assert!(totals_tell_cost || told == 0, "{told}");
+    }
+}
+
+#[test]
 fn the_reported_duration_of_a_task_is_the_time_between_its_events() {
     for plan in plans(settings(6), 200) {
         let mut began: BTreeMap<u32, u64> = BTreeMap::new();
