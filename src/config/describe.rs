@@ -4,6 +4,7 @@ use super::choices::Choices;
 use super::error::Origin;
 use super::keys::{self, AnyKey, Preset};
 use crate::export::ExportSettings;
+use crate::export::advice::shown;
 use crate::source::SourceSettings;
 
 /// A key, what it is, and why.
@@ -27,7 +28,7 @@ pub(super) fn settings(
         let about = key.about();
         let written = choices.raw(key).map(|raw| key.show(raw));
         let effective = match about.path {
-            "source.url" => Some(source.url.to_string()),
+            "source.url" => Some(shown(&source.url)),
             // With the path that was added to it; a query may hold a key.
             "export.endpoint" => export.map(|export| {
                 let mut endpoint = export.endpoint.clone();

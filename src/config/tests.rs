@@ -980,7 +980,7 @@ fn what_was_chosen_is_shown_without_secrets() {
     assert_eq!(
         shown,
         "\
-source.url       http://akribes:3001/  (from AKRIBES_URL)
+source.url       http://akribes:3001  (from AKRIBES_URL)
 source.token     [secret]  (from AKRIBES_TOKEN)
 export.endpoint  http://c:4318/v1/traces?[secret]  (from OTEL_EXPORTER_OTLP_ENDPOINT)
 export.headers   authorization=[secret]  (from OTEL_EXPORTER_OTLP_HEADERS)

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::ExportSettings;
 use super::clock::{self, Clock};
@@ -98,10 +100,17 @@ impl Work {
             return;
         };
         let sender = Arc::clone(&self.sender);
-        self.flights.spawn(async move {
+        let span = own_span(&packed);
+        let flight = async move {
             let answer = sender.send(&packed).await;
+            let span = Span::current();
+            span.record("result", answer.result().as_str());
+            if !matches!(answer.verdict, Verdict::Taken { .. }) {
+                span.record("otel.status_code", "ERROR");
+            }
             Flight { id, packed, answer }
-        });
+        };
+        self.flights.spawn(flight.instrument(span));
     }
 
     async fn settle(&mut self, flight: Result<Flight, JoinError>) {
@@ -150,4 +159,17 @@ impl Work {
         self.report.dropped(answer, reason, spans, self.clock.now());
         self.outbox.acknowledge(id);
     }
+}
+
+/// A request in our own traces: what it carries is counted, never told.
+fn own_span(packed: &Packed) -> Span {
+    tracing::info_span!(
+        parent: None,
+        "send spans",
+        otel.kind = "client",
+        otel.status_code = Empty,
+        spans = packed.spans,
+        bytes = packed.body.len(),
+        result = Empty,
+    )
 }

@@ -12,6 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Span;
+use tracing::field::Empty;
 
 use super::book::Book;
 use super::budget::{Budget, OverBudget};
@@ -58,12 +60,10 @@ pub enum StartError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// A port cannot be listened to.
-    #[error("cannot listen on {address} for {what}: {error}; choose another address with {key}")]
+    #[error("cannot listen on {address}: {error}; choose another address with {key}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What would have been there.
-        what: &'static str,
         /// The key that changes it.
         key: &'static str,
         /// Why.
@@ -113,6 +113,10 @@ struct RunningExport {
 }
 
 /// Checks, binds and starts everything. When this returns, it listens.
+#[tracing::instrument(
+    skip_all,
+    fields(feeds = config.source.feeds.len(), export = config.export.is_some())
+)]
 pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> {
     Budget::new(&config).check()?;
     let core = Core::new(config.core_settings())?;
@@ -123,8 +127,8 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
     };
 
     let listen = &config.listen;
-    let probes = bind(listen.metrics, "metrics and probes", "listen.metrics").await?;
-    let local = bind(listen.local, "the API", "listen.local").await?;
+    let probes = bind(listen.metrics, "listen.metrics").await?;
+    let local = bind(listen.local, "listen.local").await?;
     let addresses = [&probes, &local].map(|listener| listener.local_addr());
     let [metrics_address, local_address] =
         addresses.map(|address| address.unwrap_or(listen.metrics));
@@ -225,6 +229,7 @@ impl Started {
         Ok(self.drain().await)
     }
 
+    #[tracing::instrument(skip_all, fields(batches_left = Empty))]
     async fn drain(mut self) -> LeftBehind {
         let begin = Instant::now();
         self.ready.store(false, Ordering::Release);
@@ -254,6 +259,7 @@ impl Started {
         let _ = self.stop_listeners.send(true);
         let listeners = async { while self.listeners.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_millis(500), listeners).await;
+        Span::current().record("batches_left", left.batches);
         match left.batches {
             0 => tracing::info!("drained: nothing is left behind"),
             batches => tracing::warn!(
@@ -300,16 +306,15 @@ fn registry(config: &Config) -> Result<Metrics, CatalogueError> {
     Ok(metrics)
 }
 
-async fn bind(
+/// Listens to an address that a key gives.
+pub(crate) async fn bind(
     address: SocketAddr,
-    what: &'static str,
     key: &'static str,
 ) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(|error| StartError::Listen {
             address,
-            what,
             key,
             error,
         })

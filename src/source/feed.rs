@@ -9,6 +9,8 @@ use bytes::Bytes;
 use reqwest::Response;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use super::answer::Failure;
 use super::connect::Connector;
@@ -115,7 +117,16 @@ impl FeedTask {
 
     /// One connection, from the attempt to the loss.
     async fn connection(&mut self, cursor: String) -> Result<Past, Gone> {
-        let attempt = self.connector.connect(self.feed, &cursor).await;
+        let span = self.own_span(&cursor);
+        let attempt = self.connector.connect(self.feed, &cursor);
+        let attempt = attempt.instrument(span.clone()).await;
+        match &attempt.answer {
+            Ok(_) => span.record("result", "connected"),
+            Err(failure) => span
+                .record("result", failure.kind.as_str())
+                .record("otel.status_code", "ERROR"),
+        };
+        drop(span);
         let mut past = Past {
             failure: Failure::new(LossKind::Ended, String::new()),
             lived: Duration::ZERO,
@@ -165,6 +176,20 @@ impl FeedTask {
         let feed = self.feed;
         let said = self.to.send(FromFeed { feed, news }).await;
         said.map_err(|_| Gone)
+    }
+
+    /// An attempt in our own traces.
+    fn own_span(&self, cursor: &str) -> Span {
+        tracing::info_span!(
+            parent: None,
+            "connect to the event feed",
+            otel.kind = "client",
+            otel.status_code = Empty,
+            source = self.connector.settings.name,
+            project = self.connector.scope(self.feed).project,
+            resumed = !cursor.is_empty(),
+            result = Empty,
+        )
     }
 
     fn tell_connected(&mut self, cursor: &str) {

@@ -138,6 +138,20 @@ pub enum LossKind {
     Token,
 }
 
+impl LossKind {
+    /// One word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ended => "ended",
+            Self::Silent => "silent",
+            Self::Unreachable => "unreachable",
+            Self::Busy(_) => "busy",
+            Self::Refused(_) => "refused",
+            Self::Token => "token",
+        }
+    }
+}
+
 /// The source cannot begin. Nothing of it changes by waiting.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {

@@ -49,10 +49,15 @@ impl Asked<'_> {
     }
 
     pub(super) fn not_found(self) -> String {
-        format!(
-            "there is no event feed behind {} (404): is that the base URL of the server?",
-            self.base()
-        )
+        let base = self.base();
+        match self.scope.project {
+            Some(project) => format!(
+                "there is no event feed of project {project} behind {base} (404): is that the base URL of the server, and the project's id?"
+            ),
+            None => format!(
+                "there is no event feed behind {base} (404): is that the base URL of the server?"
+            ),
+        }
     }
 
     pub(super) fn redirected(self, status: u16, location: Option<&str>) -> String {

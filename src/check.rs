@@ -1,0 +1,117 @@
+//! `runtrail check`: what `run` would do, tried without doing it. Each step is
+//! a line; a step that fails says what is wrong and what to do.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use crate::export::advice::shown;
+use crate::export::{self, ProbeAnswer};
+use crate::net::secret::TokenSource;
+use crate::sidecar::bind;
+use crate::sidecar::budget::{Budget, Size};
+use crate::source;
+
+/// How a check went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// `run` would work, now.
+    Sound,
+    /// It would not.
+    Unsound {
+        /// Whether a setting is wrong, rather than a port, server or backend.
+        usage: bool,
+        /// The first thing that is wrong, in a sentence.
+        message: String,
+    },
+}
+
+/// Tries everything, also when something fails, and writes a line for each step.
+/// Nothing stays behind: ports are let go, and connections closed.
+pub async fn check(config: &Config, out: &mut impl Write) -> io::Result<Verdict> {
+    let mut steps = Steps { out, failed: None };
+    let Config { source, listen, .. } = config;
+    steps.setting("memory", memory(config))?;
+    steps.setting("token", token(source.token.as_ref()))?;
+    if listen.local_token.is_some() {
+        steps.setting("API token", token(listen.local_token.as_ref()))?;
+    }
+    let metrics = free(listen.metrics, "listen.metrics").await;
+    steps.outside("metrics", metrics)?;
+    let local = free(listen.local, "listen.local").await;
+    steps.outside("API", local)?;
+    let server = source::try_once(source).await;
+    let server = server.map(|()| format!("{} sends its feed", shown(&source.url)));
+    steps.outside("server", server.map_err(|loss| loss.message))?;
+    steps.outside("backend", backend(config).await)?;
+    if steps.failed.is_none() {
+        writeln!(steps.out, "\nall is well: `runtrail run` would work")?;
+    }
+    Ok(steps.failed.unwrap_or(Verdict::Sound))
+}
+
+struct Steps<'o, W> {
+    out: &'o mut W,
+    failed: Option<Verdict>,
+}
+
+impl<W: Write> Steps<'_, W> {
+    /// A step that fails by what was set alone.
+    fn setting(&mut self, what: &str, result: Result<String, String>) -> io::Result<()> {
+        self.step(what, result, true)
+    }
+
+    /// A step that fails by what is outside.
+    fn outside(&mut self, what: &str, result: Result<String, String>) -> io::Result<()> {
+        self.step(what, result, false)
+    }
+
+    fn step(&mut self, what: &str, result: Result<String, String>, usage: bool) -> io::Result<()> {
+        match result {
+            Ok(text) => writeln!(self.out, "  ok    {what:<10} {text}"),
+            Err(message) => {
+                writeln!(self.out, "  FAIL  {what:<10} {message}")?;
+                self.failed
+                    .get_or_insert(Verdict::Unsound { usage, message });
+                Ok(())
+            }
+        }
+    }
+}
+
+fn memory(config: &Config) -> Result<String, String> {
+    let budget = Budget::new(config);
+    budget.check().map_err(|error| error.to_string())?;
+    let (sum, max) = (Size(budget.sum()), Size(config.memory_max));
+    Ok(format!("at most {sum}, of {max} (memory_max)"))
+}
+
+fn token(token: Option<&TokenSource>) -> Result<String, String> {
+    let Some(source) = token else {
+        return Ok("none is given: the server is asked without one".to_owned());
+    };
+    source.read().map_err(|error| error.to_string())?;
+    Ok(match source {
+        TokenSource::Value(_) => "given as it is".to_owned(),
+        TokenSource::File(path) => format!("read from {}", path.display()),
+    })
+}
+
+async fn free(address: SocketAddr, key: &'static str) -> Result<String, String> {
+    let bound = bind(address, key).await;
+    bound.map_err(|error| error.to_string())?;
+    Ok(format!("{address} is free"))
+}
+
+async fn backend(config: &Config) -> Result<String, String> {
+    let Some(settings) = &config.export else {
+        let why = config.no_export.clone();
+        return Ok(why.unwrap_or_else(|| "none: traces stay in the local API".to_owned()));
+    };
+    let answer = export::probe(settings).await;
+    let ProbeAnswer { endpoint, remark } = answer.map_err(|error| error.to_string())?;
+    Ok(match remark {
+        Some(remark) => format!("{endpoint} takes spans, and says: {remark}"),
+        None => format!("{endpoint} takes spans"),
+    })
+}

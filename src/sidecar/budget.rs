@@ -1,0 +1,239 @@
+//! The memory budget: what each part of the program may use at worst, added up
+//! before anything starts. A sum beyond `memory_max` is refused.
+
+use std::fmt;
+
+use crate::config::Config;
+use crate::limits::{
+    ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX,
+    FEED_READ_BYTES_MAX, LOG_LINES_BYTES_MAX, PACKING_BATCHES_MAX, PAGES_MAX, RESPONSE_BYTES_MAX,
+    SPAN_BYTES_MAX,
+};
+
+/// The sum, line by line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budget {
+    lines: Vec<Line>,
+    memory_max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    what: &'static str,
+    bytes: usize,
+    /// The key that changes it.
+    key: &'static str,
+}
+
+/// The parts need more than they are given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "memory_max is {}, but the bounds add up to {}: raise memory_max to {}MiB (and the container's limit with it), or lower {largest}, which takes {}",
+    Size(*.memory_max), Size(*.sum), .sum.div_ceil(1 << 20), Size(*.largest_bytes)
+)]
+pub struct OverBudget {
+    memory_max: usize,
+    sum: usize,
+    largest: &'static str,
+    largest_bytes: usize,
+}
+
+/// The program, its threads, TLS, and what the allocator keeps: measured at
+/// 8 MiB when idle, with room for connections.
+const BASE_BYTES: usize = 20 << 20;
+/// What a series takes with its labels, measured at 0.9 KiB for a counter and
+/// up to 2 KiB for a histogram.
+const SERIES_BYTES: usize = 1_200;
+/// What a series takes on a page of metrics.
+const SERIES_TEXT_BYTES: usize = 200;
+/// What a connection to a listener takes.
+const CONNECTION_BYTES: usize = 24 << 10;
+/// What one remembered name of a sealed run takes.
+const SEALED_RUN_BYTES: usize = 64;
+
+impl Budget {
+    /// Adds up.
+    pub fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        let feeds = config.source.feeds.len();
+        let line = |what, bytes, key| Line { what, bytes, key };
+        let mut lines = vec![
+            line("the program itself", BASE_BYTES, ""),
+            line(
+                "open runs",
+                // Rough accounting, and what an allocator wastes.
+                limits.open_runs_bytes_max / 4 * 5,
+                "limits.open_runs_bytes_max",
+            ),
+            line(
+                "runs that are remembered as ended",
+                limits.sealed_runs_max * SEALED_RUN_BYTES,
+                "limits.sealed_runs_max",
+            ),
+            line(
+                "frames of the feed",
+                // A line and a frame for each feed, and one element taken apart.
+                feeds * (limits.line_bytes_max + limits.frame_bytes_max) + limits.frame_bytes_max,
+                "limits.frame_bytes_max",
+            ),
+            line(
+                "bytes of the feed on their way",
+                FEED_PIECES_MAX * FEED_PIECE_BYTES_MAX + feeds * FEED_READ_BYTES_MAX,
+                "source.projects",
+            ),
+            line(
+                "spans on their way to the outbox",
+                // Pending, closed, and being packed.
+                (PACKING_BATCHES_MAX + 3) * limits.batch_bytes_max + 2 * SPAN_BYTES_MAX,
+                "limits.batch_bytes_max",
+            ),
+            line(
+                "recent runs",
+                limits.recent_runs_bytes_max,
+                "limits.recent_runs_bytes_max",
+            ),
+            line(
+                "series of metrics",
+                limits.metric_series_max * SERIES_BYTES,
+                "limits.metric_series_max",
+            ),
+            line(
+                "pages of metrics",
+                (PAGES_MAX + 1) * limits.metric_series_max * SERIES_TEXT_BYTES,
+                "limits.metric_series_max",
+            ),
+            line("answers of the API", API_CONNECTIONS_MAX * (1 << 20), ""),
+            line("connections", ADMIN_CONNECTIONS_MAX * CONNECTION_BYTES, ""),
+            line("lines of logs", LOG_LINES_BYTES_MAX, ""),
+        ];
+        if let Some(export) = &config.export {
+            lines.push(line(
+                "the outbox",
+                limits.outbox_bytes_max,
+                "limits.outbox_bytes_max",
+            ));
+            lines.push(line(
+                "requests and answers of the backend",
+                // A refused body is taken apart, one at a time.
+                export.in_flight_max * RESPONSE_BYTES_MAX + 2 * limits.batch_bytes_max,
+                "export.in_flight_max",
+            ));
+        }
+        Self {
+            lines,
+            memory_max: config.memory_max,
+        }
+    }
+
+    /// The most that all parts together use.
+    pub fn sum(&self) -> usize {
+        self.lines.iter().map(|line| line.bytes).sum()
+    }
+
+    /// Whether it is within `memory_max`.
+    pub fn check(&self) -> Result<(), OverBudget> {
+        let sum = self.sum();
+        if sum <= self.memory_max {
+            return Ok(());
+        }
+        let with_key = self.lines.iter().filter(|line| !line.key.is_empty());
+        let largest = with_key.max_by_key(|line| line.bytes);
+        Err(OverBudget {
+            memory_max: self.memory_max,
+            sum,
+            largest: largest.map_or("the limits", |line| line.key),
+            largest_bytes: largest.map_or(0, |line| line.bytes),
+        })
+    }
+}
+
+impl Budget {
+    /// The parts in one line, for a log.
+    pub fn parts(&self) -> String {
+        let part = |line: &Line| format!("{}: {}", line.what, Size(line.bytes));
+        let parts: Vec<_> = self.lines.iter().map(part).collect();
+        parts.join(", ")
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.lines {
+            writeln!(f, "  {:>10}  {}", Size(line.bytes).to_string(), line.what)?;
+        }
+        let (sum, max) = (Size(self.sum()), Size(self.memory_max));
+        write!(
+            f,
+            "  {:>10}  in all, of {max} (memory_max)",
+            sum.to_string()
+        )
+    }
+}
+
+/// A number of bytes, for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Size(pub usize);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0;
+        match bytes {
+            0..0x400 => write!(f, "{bytes} B"),
+            0x400..0x10_0000 => write!(f, "{:.1} KiB", bytes as f64 / 1024.0),
+            _ => write!(f, "{:.1} MiB", bytes as f64 / 1_048_576.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Environment, Flags};
+
+    use super::*;
+
+    fn config(variables: &[(&str, &str)]) -> Config {
+        let common = [
+            ("AKRIBES_URL", "http://localhost:3001"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318"),
+        ];
+        let variables = common.iter().chain(variables).copied();
+        Config::load(&Flags::default(), &Environment::from_iter(variables)).unwrap()
+    }
+
+    #[test]
+    fn what_nobody_has_changed_fits() {
+        let budget = Budget::new(&config(&[]));
+        budget.check().unwrap();
+        assert!(
+            budget.sum() > budget.memory_max / 2,
+            "it is no guess at random"
+        );
+    }
+
+    #[test]
+    fn a_sum_beyond_the_bound_is_refused_and_says_what_is_largest() {
+        let config = config(&[("RUNTRAIL_LIMITS_OPEN_RUNS_BYTES_MAX", "1GiB")]);
+        let error = Budget::new(&config).check().unwrap_err().to_string();
+        for part in [
+            "memory_max is 256.0 MiB",
+            "raise memory_max to 1456MiB",
+            "limits.open_runs_bytes_max",
+            "1280.0 MiB",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_feed_has_its_share() {
+        let one = Budget::new(&config(&[("AKRIBES_PROJECT_ID", "1")])).sum();
+        let three = Budget::new(&config(&[("AKRIBES_PROJECT_ID", "1,2,3")])).sum();
+        assert!(three - one >= 2 * (16 << 20));
+    }
+
+    #[test]
+    fn without_a_backend_there_is_no_outbox() {
+        let without = config(&[("OTEL_TRACES_EXPORTER", "none")]);
+        assert!(Budget::new(&without).sum() + (32 << 20) < Budget::new(&config(&[])).sum());
+    }
+}

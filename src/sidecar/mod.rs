@@ -1,0 +1,18 @@
+//! The sidecar: feed in, spans, metrics and answers out, from start to drain.
+//!
+//! - [`engine`]: the main loop, which owns the core and the metrics
+//! - [`book`]: recent runs, for the API
+//! - [`budget`]: what all of it may use
+//!
+//! One task owns all that is decided. Around it: a task a feed, one that packs
+//! batches, one that exports them, and the listeners. They are joined by
+//! bounded channels, and end when what feeds them ends.
+
+pub mod book;
+pub mod budget;
+pub mod engine;
+mod packer;
+mod start;
+
+pub(crate) use self::start::bind;
+pub use self::start::{Died, Hooks, LeftBehind, StartError, Started, start};
