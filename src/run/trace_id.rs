@@ -40,25 +40,46 @@ pub fn run_trace_id(run_id: &str, source: &str, epoch: &str, project: Option<i64
 /// The 128 bits of a UUID: 32 hex digits in any case, with the usual hyphens or
 /// with none.
 fn uuid(text: &str) -> Option<u128> {
-    let bytes = text.as_bytes();
-    let hyphenated = match bytes.len() {
-        32 => false,
-        36 => true,
-        _ => return None,
-    };
-    let mut bits = 0u128;
-    for (place, byte) in bytes.iter().enumerate() {
-        if hyphenated && matches!(place, 8 | 13 | 18 | 23) {
-            if *byte != b'-' {
-                return None;
-            }
-            continue;
-        }
-        let digit = char::from(*byte).to_digit(16)?;
-        bits = (bits << 4) | u128::from(digit);
+    let text = text.as_bytes();
+    if let Ok(text) = <&[u8; 36]>::try_from(text) {
+        let hyphenated = HYPHENS.iter().all(|place| text[*place] == b'-');
+        let pairs = PAIRS.map(|place| [text[place], text[place + 1]]);
+        return hyphenated.then(|| number(&pairs)).flatten();
     }
-    Some(bits)
+    let (pairs, _) = <&[u8; 32]>::try_from(text).ok()?.as_chunks();
+    number(pairs.first_chunk()?)
 }
+
+/// Where the hyphens of a UUID stand, and where its pairs of digits begin.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+const PAIRS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/// Every event names its run: this is read without a branch for each digit.
+fn number(pairs: &[[u8; 2]; 16]) -> Option<u128> {
+    let mut seen = 0;
+    let bytes = pairs.map(|[high, low]| {
+        let (high, low) = (DIGITS[usize::from(high)], DIGITS[usize::from(low)]);
+        seen |= high | low;
+        (high << 4) | low
+    });
+    (seen != NO_DIGIT).then_some(u128::from_be_bytes(bytes))
+}
+
+/// What each byte is worth as a hex digit.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let lower = b"0123456789abcdef"[digit];
+        digits[lower as usize] = digit as u8;
+        digits[lower.to_ascii_uppercase() as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
+
+/// With any digit it makes itself.
+const NO_DIGIT: u8 = 0xFF;
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +146,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_uuid_is_its_digits_and_nothing_else_is_one(
+            digits in "[0-9a-fA-F]{32}",
+            place in 0usize..36,
+            sign in "[0-9a-gA-G/:@`{ -]",
+        ) {
+            let bits = u128::from_str_radix(&digits, 16).ok();
+            prop_assert_eq!(uuid(&digits), bits);
+            let mut hyphenated = digits;
+            for place in HYPHENS {
+                hyphenated.insert(place, '-');
+            }
+            prop_assert_eq!(uuid(&hyphenated), bits);
+            hyphenated.replace_range(place..place + 1, &sign);
+            let is_uuid = HYPHENS.contains(&place) == (sign == "-")
+                && (sign == "-" || sign.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            prop_assert_eq!(uuid(&hyphenated).is_some(), is_uuid, "{}", hyphenated);
+        }
+
         #[test]
         fn any_run_id_gives_a_trace_id(run in any::<String>(), project in any::<Option<i64>>()) {
             prop_assert_ne!(run_trace_id(&run, "s", "e", project), [0; 16]);
