@@ -19,6 +19,7 @@ pub mod event;
 pub mod fact;
 pub mod item;
 pub mod lines;
+mod pull;
 pub mod rejection;
 mod skeleton;
 mod split;

@@ -5,26 +5,32 @@ use std::borrow::Cow;
 
 use super::forms::Json;
 use crate::wire::event::Content;
+use crate::wire::pull::escape;
 
 /// A JSON value as content: a string by its own text, anything else as JSON.
 pub(super) fn content<'a>(json: Json<'a>, capture: bool) -> Content<'a> {
-    let raw = json.0.get();
+    let raw = json.0;
     match string_body(raw) {
-        Some(body) => Content {
-            bytes: decoded_len(body),
-            text: if capture {
-                serde_json::from_str::<Decoded<'a>>(raw).ok().map(|d| d.0)
-            } else {
-                None
-            },
-        },
+        Some(body) => text_content(json, decoded_len(body), capture),
         None => json_content(json, capture),
     }
 }
 
+/// A JSON string as content, by the size of its text.
+pub(super) fn text_content<'a>(json: Json<'a>, bytes: u64, capture: bool) -> Content<'a> {
+    let text = if capture {
+        serde_json::from_str::<Decoded<'a>>(json.0)
+            .ok()
+            .map(|d| d.0)
+    } else {
+        None
+    };
+    Content { bytes, text }
+}
+
 /// A JSON value as content, quotes and all.
 pub(super) fn json_content<'a>(json: Json<'a>, capture: bool) -> Content<'a> {
-    let raw = json.0.get();
+    let raw = json.0;
     Content {
         bytes: raw.len() as u64,
         text: capture.then_some(Cow::Borrowed(raw)),
@@ -41,38 +47,17 @@ struct Decoded<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// How many bytes a JSON string's body has in UTF-8, once its escapes are read.
 /// A surrogate without its partner counts as the replacement character.
-fn decoded_len(body: &str) -> u64 {
+pub(super) fn decoded_len(body: &str) -> u64 {
     let bytes = body.as_bytes();
     let mut len = bytes.len();
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr(b'\\', rest)) {
         at += found;
-        let (written, means) = escape(&bytes[at..]);
+        let (written, means) = escape(&bytes[at..]).unwrap_or((1, 1));
         len = len - written + means;
         at += written;
     }
     len as u64
-}
-
-/// How many bytes an escape takes, and how many its character takes in UTF-8.
-fn escape(bytes: &[u8]) -> (usize, usize) {
-    match bytes.get(1) {
-        Some(b'u') => {}
-        Some(_) => return (2, 1),
-        None => return (1, 1),
-    }
-    let unit = |from: usize| {
-        let digits = std::str::from_utf8(bytes.get(from..from + 4)?).ok()?;
-        u32::from_str_radix(digits, 16).ok()
-    };
-    let Some(first) = unit(2) else { return (2, 1) };
-    if (0xD800..0xDC00).contains(&first)
-        && bytes.get(6..8) == Some(b"\\u")
-        && let Some(0xDC00..0xE000) = unit(8)
-    {
-        return (12, 4);
-    }
-    (6, char::from_u32(first).map_or(3, char::len_utf8))
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for WorkflowEnd<'a> {
             task_count: Option<Json<'a>>,
         }
         let whole = Json::deserialize(d)?;
-        let text: &'de str = whole.0.get();
+        let text: &'de str = whole.0;
         let summed: Option<Summed<'de>> = if text.starts_with('{') {
             serde_json::from_str(text).ok()
         } else {
@@ -184,7 +184,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for WorkflowEnd<'a> {
 
 /// A sum of a wrong type says nothing, as in the SDKs.
 fn read_or_default<'a, T: Deserialize<'a> + Default>(json: Json<'a>) -> T {
-    serde_json::from_str(json.0.get()).unwrap_or_default()
+    serde_json::from_str(json.0).unwrap_or_default()
 }
 
 struct ErrorVisitor;

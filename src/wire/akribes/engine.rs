@@ -3,8 +3,10 @@
 //! payload comes before its tag is it kept as raw text until the tag is known.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
+use rustc_hash::FxHasher;
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -173,6 +175,14 @@ macro_rules! engine_events {
         }
 
         impl Engine<'_> {
+            /// A hash of what it says: see [`fingerprint`].
+            pub(super) fn fingerprint(&self) -> u64 {
+                match self {
+                    $(Self::$name(payload) => fingerprint(EngineTag::$name, payload),)*
+                    Self::Unknown => fingerprint(EngineTag::Unknown, &()),
+                }
+            }
+
             /// The place in [`EVENT_TYPES`].
             pub(super) const fn type_index(&self) -> usize {
                 match self {
@@ -210,6 +220,15 @@ macro_rules! engine_events {
             }
         }
     };
+}
+
+/// A hash of an event's type and payload, the same however it was written and read.
+#[inline]
+pub(super) fn fingerprint(tag: EngineTag, payload: &impl Hash) -> u64 {
+    let mut hasher = FxHasher::default();
+    (tag as usize).hash(&mut hasher);
+    payload.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The place of `unknown` in [`EVENT_TYPES`].

@@ -58,7 +58,7 @@ impl<'a> Facts<'a> {
 
     /// A number or a text that is an id, as text.
     pub(super) fn scalar(self, key: FactKey, json: Option<Json<'a>>) -> Self {
-        match json.map(|json| json.0.get()) {
+        match json.map(|json| json.0) {
             Some(raw) if !raw.starts_with(['{', '[']) => self.put(
                 key,
                 FactValue::Text(Text::Borrowed(string_body(raw).unwrap_or(raw))),

@@ -10,13 +10,23 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::content::{decoded_len, string_body};
+
 /// A name or another short text. `null` reads as the empty text.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Str<'a>(pub(super) Cow<'a, str>);
 
 /// Any JSON, as it stands in the input.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(super) struct Json<'a>(pub(super) &'a str);
+
+/// A piece of a stream, which should be a text.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Json<'a>(pub(super) &'a RawValue);
+pub(super) struct Piece<'a> {
+    pub(super) json: Json<'a>,
+    /// The size of the text, if it is one.
+    pub(super) text_bytes: Option<u64>,
+}
 
 /// A whole number; a fraction is cut, what is negative or `null` reads as 0.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +35,17 @@ pub(super) struct Num(pub(super) u64);
 /// `{"secs":1,"nanos":250000000}`, or a plain number of milliseconds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Span(pub(super) Option<Duration>);
+
+impl Span {
+    pub(super) fn of_parts(secs: Num, nanos: Num) -> Self {
+        let span = Duration::from_secs(secs.0);
+        Self(Some(span.saturating_add(Duration::from_nanos(nanos.0))))
+    }
+
+    pub(super) const fn of_millis(millis: u64) -> Self {
+        Self(Some(Duration::from_millis(millis)))
+    }
+}
 
 /// A list of texts, of which `null` is the empty one.
 #[derive(Debug, Default, Hash)]
@@ -40,13 +61,23 @@ impl<'de: 'a, 'a> Deserialize<'de> for List<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        <&'de RawValue>::deserialize(d).map(Json)
+        <&'de RawValue>::deserialize(d).map(|raw| Json(raw.get()))
     }
 }
 
-impl Hash for Json<'_> {
+impl<'de: 'a, 'a> Deserialize<'de> for Piece<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let json = Json::deserialize(d)?;
+        Ok(Self {
+            json,
+            text_bytes: string_body(json.0).map(decoded_len),
+        })
+    }
+}
+
+impl Hash for Piece<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.get().hash(state);
+        self.json.hash(state);
     }
 }
 
@@ -121,7 +152,7 @@ impl<'de> Visitor<'de> for SpanVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, v: u64) -> Result<Span, E> {
-        Ok(Span(Some(Duration::from_millis(v))))
+        Ok(Span::of_millis(v))
     }
 
     fn visit_i64<E: de::Error>(self, v: i64) -> Result<Span, E> {
@@ -145,10 +176,7 @@ impl<'de> Visitor<'de> for SpanVisitor {
             nanos: Num,
         }
         let parts = Parts::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        let span = Duration::from_secs(parts.secs.0);
-        Ok(Span(Some(
-            span.saturating_add(Duration::from_nanos(parts.nanos.0)),
-        )))
+        Ok(Span::of_parts(parts.secs, parts.nanos))
     }
 }
 

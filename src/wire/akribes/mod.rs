@@ -11,21 +11,20 @@ mod ends;
 mod engine;
 mod facts;
 mod forms;
+mod hot;
 mod parts;
 mod payload;
 mod requests;
 mod translate;
 
 use std::borrow::Cow;
-use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHasher;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
 use self::engine::{Engine, Family, Stamped, adjacent};
 use self::forms::{Json, Num, Str};
-use self::translate::translate;
+use self::translate::Told;
 use super::elements::Batch;
 use super::event::{Event, RunRef};
 use super::item::{Item, LogPage, Sink};
@@ -90,7 +89,7 @@ impl Akribes {
             serde_json::error::Category::Data => Rejection::WrongShape,
             _ => Rejection::MalformedJson,
         })?;
-        let mut elements = Batch::new(page.events.0.get());
+        let mut elements = Batch::new(page.events.0);
         while let Some(element) = elements.next::<LogElement<'_>>() {
             match element {
                 Ok(LogElement(stamped)) => self.execution(
@@ -117,27 +116,55 @@ impl Akribes {
 
     fn batch(&self, data: &str, position: Option<u64>, sink: &mut Sink<'_>) {
         let mut elements = Batch::new(data);
-        while let Some(element) = elements.next::<Hub<'_>>() {
-            match element {
-                Ok(Hub::Execution(execution)) => self.execution(execution, position, sink),
-                Ok(Hub::Registry(_)) => sink(Item::Other {
-                    type_index: engine::REGISTRY,
-                }),
-                Ok(Hub::Bench(_)) => sink(Item::Other {
-                    type_index: engine::BENCH,
-                }),
-                Ok(Hub::Unknown) => sink(Item::Other {
-                    type_index: engine::UNKNOWN,
-                }),
-                Err(malformed) => sink(Item::Rejected(malformed.rejection)),
-            }
+        while elements.offer(|text| self.hot(text, position, sink))
+            || self.element(&mut elements, position, sink)
+        {}
+    }
+
+    /// Reads an element in the plain form in which most come, and tells how many
+    /// bytes it took.
+    #[inline(always)]
+    fn hot(&self, text: &str, position: Option<u64>, sink: &mut Sink<'_>) -> Option<usize> {
+        let (execution, bytes) = hot::execution(text)?;
+        self.execution(execution, position, sink);
+        Some(bytes)
+    }
+
+    /// Reads the next element, whatever it is, and tells whether there was one.
+    fn element(
+        &self,
+        elements: &mut Batch<'_>,
+        position: Option<u64>,
+        sink: &mut Sink<'_>,
+    ) -> bool {
+        let Some(element) = elements.next::<Hub<'_>>() else {
+            return false;
+        };
+        match element {
+            Ok(Hub::Execution(execution)) => self.execution(execution, position, sink),
+            Ok(Hub::Registry(_)) => sink(Item::Other {
+                type_index: engine::REGISTRY,
+            }),
+            Ok(Hub::Bench(_)) => sink(Item::Other {
+                type_index: engine::BENCH,
+            }),
+            Ok(Hub::Unknown) => sink(Item::Other {
+                type_index: engine::UNKNOWN,
+            }),
+            Err(malformed) => sink(Item::Rejected(malformed.rejection)),
         }
+        true
     }
 
     /// `position` is that of the newest event of the frame: it stands in where
     /// the event does not tell its own.
     #[inline(always)]
-    fn execution(&self, execution: Execution<'_>, position: Option<u64>, sink: &mut Sink<'_>) {
+    fn execution<'a>(
+        &self,
+        execution: Execution<'a, impl Told<'a>>,
+        position: Option<u64>,
+        sink: &mut Sink<'_>,
+    ) {
         let Execution {
             project_id,
             script_name,
@@ -146,7 +173,7 @@ impl Akribes {
             seq,
             at,
         } = execution;
-        let fingerprint = fingerprint(&event);
+        let fingerprint = event.fingerprint();
         let at = at.and_then(|at| {
             let time = Time::parse_rfc3339(&at.0);
             if time.is_none() {
@@ -154,7 +181,7 @@ impl Akribes {
             }
             time
         });
-        match translate(event, self.capture) {
+        match event.translate(self.capture) {
             Ok(translated) => sink(Item::Event {
                 type_index: translated.type_index,
                 event: Event {
@@ -203,12 +230,6 @@ fn lag_notice(data: &str) -> Item<'static> {
     }
 }
 
-fn fingerprint(event: &Engine<'_>) -> u64 {
-    let mut hasher = FxHasher::default();
-    event.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// One element of a batch.
 #[expect(
     clippy::large_enum_variant,
@@ -221,16 +242,15 @@ enum Hub<'a> {
     Unknown,
 }
 
-#[derive(Deserialize)]
-struct Execution<'a> {
+#[derive(Debug, Deserialize)]
+struct Execution<'a, E = Engine<'a>> {
     #[serde(default)]
     project_id: Option<i64>,
     #[serde(borrow)]
     script_name: Str<'a>,
     #[serde(default, borrow)]
     execution_id: Str<'a>,
-    #[serde(borrow)]
-    event: Engine<'a>,
+    event: E,
     #[serde(default)]
     seq: Option<Num>,
     #[serde(default, borrow)]

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::codes::documented;
 use super::ends::ErrorEvent;
@@ -175,7 +174,7 @@ pub(super) fn fatal_error(value: Option<Json<'_>>) -> Option<Fault<'_>> {
         #[serde(default, borrow)]
         code: Str<'a>,
     }
-    let raw = value?.0.get();
+    let raw = value?.0;
     if !raw.starts_with('{') {
         return None;
     }
@@ -188,13 +187,13 @@ pub(super) fn fatal_error(value: Option<Json<'_>>) -> Option<Fault<'_>> {
 }
 
 /// Whether a tool's output is an object with an `error` that is not null.
-pub(super) fn has_error(output: &RawValue) -> bool {
+pub(super) fn has_error(output: Json<'_>) -> bool {
     #[derive(Deserialize)]
     struct Output<'a> {
         #[serde(default, borrow)]
         error: Option<Json<'a>>,
     }
-    let raw = output.get();
+    let raw = output.0;
     raw.starts_with('{')
         && serde_json::from_str::<Output<'_>>(raw).is_ok_and(|output| output.error.is_some())
 }

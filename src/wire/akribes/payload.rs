@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::engine::Engine;
-use super::forms::{Json, List, Num, Span, Str};
+use super::forms::{Json, List, Num, Piece, Span, Str};
 
 #[derive(Debug, Hash, Deserialize)]
 pub(super) struct LogLevel<'a> {
@@ -43,7 +43,7 @@ pub(super) struct AgentOutput<'a> {
     #[serde(default, borrow)]
     pub(super) task_id: Str<'a>,
     #[serde(borrow)]
-    pub(super) chunk: Json<'a>,
+    pub(super) chunk: Piece<'a>,
 }
 
 #[derive(Debug, Hash, Deserialize)]
@@ -409,7 +409,7 @@ pub(super) struct RuntimeOutput<'a> {
     #[serde(borrow)]
     pub(super) task_name: Str<'a>,
     #[serde(borrow)]
-    pub(super) chunk: Json<'a>,
+    pub(super) chunk: Piece<'a>,
 }
 
 #[derive(Debug, Hash, Deserialize)]

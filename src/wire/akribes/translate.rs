@@ -1,10 +1,10 @@
 //! Akribes' events in the words of the vocabulary.
 
-use super::content::{content, json_content, string_body};
+use super::content::{json_content, text_content};
 use super::ends::{TaskEnd, WorkflowEnd};
-use super::engine::Engine;
+use super::engine::{Engine, EngineTag};
 use super::facts::{Facts, present};
-use super::forms::{Json, List, Num, Str};
+use super::forms::{List, Num, Piece, Str};
 use super::parts::{
     cache_planned, child_result, context_compacted, ended, fatal_error, has_error, http_end,
     loop_turn, millis, node_ended, note, run_ended, run_error, runtime_end, usage, without_query,
@@ -24,16 +24,43 @@ pub(super) struct Translated<'a> {
     pub(super) what: What<'a>,
 }
 
-/// Translates one event. `capture` tells whether private texts may leave.
-#[inline]
-pub(super) fn translate(engine: Engine<'_>, capture: bool) -> Result<Translated<'_>, Rejection> {
-    let (scope, leaf) = flatten(engine);
-    let type_index = leaf.type_index();
-    let what = Translator { capture }.leaf(leaf)?;
+/// An event, however it was read.
+pub(super) trait Told<'a> {
+    /// A hash of what it says: see [`super::engine::fingerprint`].
+    fn fingerprint(&self) -> u64;
+    /// What it means. `capture` tells whether private texts may leave.
+    fn translate(self, capture: bool) -> Result<Translated<'a>, Rejection>;
+}
+
+impl<'a> Told<'a> for Engine<'a> {
+    fn fingerprint(&self) -> u64 {
+        Engine::fingerprint(self)
+    }
+
+    fn translate(self, capture: bool) -> Result<Translated<'a>, Rejection> {
+        let (scope, leaf) = flatten(self);
+        let type_index = leaf.type_index();
+        let what = Translator { capture }.leaf(leaf)?;
+        Ok(Translated {
+            type_index,
+            scope,
+            what,
+        })
+    }
+}
+
+/// What the piece of a stream says, at the top level of its run.
+#[inline(always)]
+pub(super) fn chunk(
+    tag: EngineTag,
+    output: AgentOutput<'_>,
+    stream: Stream,
+    capture: bool,
+) -> Result<Translated<'_>, Rejection> {
     Ok(Translated {
-        type_index,
-        scope,
-        what,
+        type_index: tag as usize,
+        scope: Vec::new(),
+        what: Translator { capture }.agent(output, stream)?,
     })
 }
 
@@ -326,6 +353,7 @@ impl Translator {
         }
     }
 
+    #[inline(always)]
     fn agent<'a>(&self, output: AgentOutput<'a>, stream: Stream) -> Result<What<'a>, Rejection> {
         Ok(What::Chunk(Chunk {
             kind: NodeKind::Task,
@@ -353,9 +381,10 @@ impl Translator {
     }
 
     /// A piece of a stream is a text and nothing else.
-    fn piece<'a>(&self, json: Json<'a>) -> Result<Content<'a>, Rejection> {
-        string_body(json.0.get()).ok_or(Rejection::WrongShape)?;
-        Ok(content(json, self.capture))
+    #[inline(always)]
+    fn piece<'a>(&self, piece: Piece<'a>) -> Result<Content<'a>, Rejection> {
+        let bytes = piece.text_bytes.ok_or(Rejection::WrongShape)?;
+        Ok(text_content(piece.json, bytes, self.capture))
     }
 
     fn validation_failure<'a>(&self, failure: ValidationFailure<'a>) -> What<'a> {
@@ -412,7 +441,7 @@ impl Translator {
     }
 
     fn tool_end<'a>(&self, end: ToolCallEnd<'a>) -> NodeEnd<'a> {
-        let failed = end.output.is_some_and(|output| has_error(output.0));
+        let failed = end.output.is_some_and(has_error);
         NodeEnd {
             under: Under::Task(end.task_name.0),
             outcome: if failed {
