@@ -13,7 +13,9 @@ use std::cell::Cell;
 use runtrail::core::Core;
 use runtrail::limits::Limits;
 
-use self::common::{batch, core, event, hub, start, task_start};
+use self::common::{
+    batch, chunk_of, core, core_that_captures, event, hub, start, task_end, task_start,
+};
 
 /// The system's allocator; it counts what the thread asks for.
 struct Counting;
@@ -76,10 +78,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 fn chunk(i: u32, text: &str) -> String {
-    let payload = format!(
-        r#"{{"task_name":"write","agent_name":"writer","task_id":"task-1","schema_type":null,"chunk":"{text}"}}"#
-    );
-    hub(1, 10 + i, &event("AgentOutput", &payload))
+    hub(1, 10 + i, &chunk_of("write", text))
 }
 
 fn frames(texts: &[&str], from: u32, to: u32) -> Vec<Vec<u8>> {
@@ -157,4 +156,82 @@ fn a_line_of_a_hundred_megabytes_holds_no_more_than_its_bound_and_leaves_little(
     });
     assert!(peak <= 2 * line_bytes_max, "{peak}");
     assert!(kept <= 512 << 10, "{kept}");
+}
+
+/// A core in which so many runs are open, all of which have said this.
+fn with_open_runs(runs: u32, capture: bool, events: &dyn Fn(u32) -> Vec<String>) -> Core {
+    let mut core = core_that_captures(Limits::default(), capture);
+    for run in 0..runs {
+        let events: Vec<String> = events(run).iter().map(|e| hub(run, 1, e)).collect();
+        core.handle_bytes(0, batch(&events).as_bytes(), None);
+        core.deltas().clear();
+        while core.poll_batch().is_some() {}
+    }
+    core
+}
+
+#[test]
+fn open_runs_hold_about_what_they_are_said_to_hold() {
+    let say = |text: &str, times: usize| vec![chunk_of("write", text); times];
+    let opening = || vec![start(), task_start("write")];
+    let tools = |count: u32| {
+        let tool = |i| {
+            event(
+                "ToolCallStart",
+                &format!(
+                    r#"{{"task_name":"write","tool_name":"search{i}","server_name":"web","input":{{"q":"{}"}},"tool_use_id":"tool-{i}"}}"#,
+                    "q".repeat(300)
+                ),
+            )
+        };
+        (0..count).map(tool).collect::<Vec<_>>()
+    };
+    type Events<'e> = &'e dyn Fn(u32) -> Vec<String>;
+    let shapes: [(&str, bool, Events<'_>); 9] = [
+        ("that began", false, &|_| vec![start()]),
+        ("with a task", false, &|_| opening()),
+        ("with a few chunks", false, &|_| {
+            [opening(), say("x", 5)].concat()
+        }),
+        ("with many chunks", false, &|_| {
+            [opening(), say("x", 300)].concat()
+        }),
+        ("with texts", true, &|_| {
+            [opening(), say(&"x".repeat(700), 9)].concat()
+        }),
+        ("with texts cut off", true, &|_| {
+            [opening(), say(&"x".repeat(7_000), 9)].concat()
+        }),
+        ("with tools", false, &|_| [opening(), tools(20)].concat()),
+        ("with tools and their inputs", true, &|_| {
+            [opening(), tools(20)].concat()
+        }),
+        ("with many ended tasks", false, &|_| {
+            let task = |i| {
+                [
+                    task_start(&format!("task{i}")),
+                    task_end(&format!("task{i}")),
+                ]
+            };
+            [vec![start()], (0..50).flat_map(task).collect()].concat()
+        }),
+    ];
+    for (what, capture, events) in shapes {
+        let runs = 500;
+        let mut said = 0;
+        let mut kept = None;
+        // What else grows with a core is in both.
+        let (empty, _) = memory(|| kept = Some(with_open_runs(1, capture, events)));
+        kept = None;
+        let (held, _) = memory(|| {
+            let core = with_open_runs(1 + runs, capture, events);
+            said = core.open_runs_bytes() as i64;
+            kept = Some(core);
+        });
+        drop(kept);
+        let (said, held) = (said / i64::from(1 + runs), (held - empty) / i64::from(runs));
+        println!("a run {what}: {held} bytes, said to be {said}");
+        assert!(held <= said + said / 10, "{what}: {held} instead of {said}");
+        assert!(said <= 2 * held, "{what}: {held} instead of {said}");
+    }
 }

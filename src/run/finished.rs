@@ -114,6 +114,35 @@ pub struct Streams {
     pub output: Option<Assembled>,
 }
 
+impl Streams {
+    /// What they hold beside themselves, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let names = [&self.agent, &self.key];
+        let names = names.iter().filter_map(|name| name.as_deref());
+        let texts = [&self.answer, &self.reasoning, &self.output];
+        let texts = texts.iter().filter_map(|text| text.as_ref());
+        self.pieces.held_bytes()
+            + names.map(|name| name.len() + COUNTS_BYTES).sum::<usize>()
+            + texts.map(|text| text.text.capacity()).sum::<usize>()
+    }
+
+    /// Leaves no text, and says so where there was one.
+    pub(super) fn drop_texts(&mut self) {
+        let texts = [&mut self.answer, &mut self.reasoning, &mut self.output];
+        for text in texts.into_iter().flatten() {
+            if !text.text.is_empty() {
+                *text = Assembled {
+                    text: String::new(),
+                    truncated: true,
+                };
+            }
+        }
+    }
+}
+
+/// What an [`Arc`] holds beside its text.
+pub(super) const COUNTS_BYTES: usize = 16;
+
 /// A count and a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tally {

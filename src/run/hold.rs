@@ -299,16 +299,7 @@ fn run_bytes(run: Option<&FinishedRun>) -> usize {
 }
 
 fn node_bytes(node: &FinishedNode) -> usize {
-    let streams = node.streams.as_ref().map_or(0, |streams| {
-        let texts = [&streams.answer, &streams.reasoning, &streams.output];
-        let kept = streams.pieces.answer.kept_count() + streams.pieces.reasoning.kept_count();
-        size_of::<Streams>()
-            + kept * size_of::<super::pieces::Piece>()
-            + texts
-                .iter()
-                .filter_map(|text| text.as_ref())
-                .map(|text| text.text.len())
-                .sum::<usize>()
-    });
+    let streams = node.streams.as_ref();
+    let streams = streams.map_or(0, |streams| size_of::<Streams>() + streams.bytes());
     size_of::<FinishedNode>() + (node.facts.len() + 2 * node.notes.kept.len()) * 64 + streams
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::finished::{Assembled, FinishedNode, Link, Marks, NoteRecord, Notes, Streams};
 use super::identity::Identity;
 use super::names;
-use super::pieces::Piece;
 use crate::limits::{FACTS_MAX, MESSAGE_BYTES_MAX, REDACTION_MARGIN_BYTES, SPAN_EVENTS_MAX};
 use crate::wire::event::{
     Chunk, Content, Fact, FactKey, FactValue, Fault, NodeKind, NodeOutcome, RunOutcome, Stream,
@@ -26,6 +25,18 @@ pub struct Room {
     /// Whether notes are taken, or only counted.
     pub notes: bool,
 }
+
+/// What open runs give up before one of them is given up, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// The texts of chunks.
+    Texts,
+    /// The events of chunks, down to [`CHUNK_EVENTS_LEAST`].
+    Events,
+}
+
+/// Chunk and reasoning events that a node keeps even when room is short.
+pub(super) const CHUNK_EVENTS_LEAST: usize = 4;
 
 /// An open node.
 #[derive(Debug)]
@@ -103,6 +114,7 @@ impl OpenNode {
     pub(super) fn chunk(&mut self, chunk: &Chunk<'_>, time: Time, room: Room) -> u64 {
         let at = time.max(self.start);
         let streams = streams(&mut self.streams, &mut self.bytes);
+        let bytes_before = streams.bytes();
         if let Some(agent) = chunk.agent.as_deref()
             && streams.agent.is_none()
         {
@@ -136,14 +148,33 @@ impl OpenNode {
             }
         };
         if let Some(piece) = chunk.content.text.as_deref() {
-            self.bytes += assemble(text.get_or_insert_default(), piece, room);
+            assemble(text.get_or_insert_default(), piece, room);
         }
+        self.bytes = (self.bytes + streams.bytes()).saturating_sub(bytes_before);
         thinned
+    }
+
+    /// Gives up detail of its streams. Tells how many pieces lost their own
+    /// event by it.
+    pub(super) fn give_up(&mut self, detail: Detail) -> u64 {
+        let Some(streams) = self.streams.as_deref_mut() else {
+            return 0;
+        };
+        let before = (streams.bytes(), streams.pieces.left_out());
+        match detail {
+            Detail::Texts => streams.drop_texts(),
+            Detail::Events => streams.pieces.shrink_to(CHUNK_EVENTS_LEAST),
+        }
+        self.bytes = (self.bytes + streams.bytes()).saturating_sub(before.0);
+        streams.pieces.left_out() - before.1
     }
 
     /// Takes streams that were recorded elsewhere.
     pub(super) fn lend(&mut self, lent: Box<Streams>) {
-        *streams(&mut self.streams, &mut self.bytes) = *lent;
+        let streams = streams(&mut self.streams, &mut self.bytes);
+        let bytes_before = streams.bytes();
+        *streams = *lent;
+        self.bytes = (self.bytes + streams.bytes()).saturating_sub(bytes_before);
     }
 
     /// Its chunks carry this id.
@@ -205,7 +236,7 @@ impl OpenNode {
 /// A node's streams, and the account of what they will hold.
 fn streams<'n>(streams: &'n mut Option<Box<Streams>>, bytes: &mut usize) -> &'n mut Streams {
     streams.get_or_insert_with(|| {
-        *bytes += size_of::<Streams>() + SPAN_EVENTS_MAX / 2 * size_of::<Piece>();
+        *bytes += size_of::<Streams>();
         Box::default()
     })
 }
@@ -303,7 +334,8 @@ fn cut(text: Text<'_>) -> Text<'static> {
     }
 }
 
-fn assemble(whole: &mut Assembled, piece: &str, room: Room) -> usize {
+/// Adds to a text what finds room. It never holds more room than it may fill.
+fn assemble(whole: &mut Assembled, piece: &str, room: Room) {
     let left = if room.texts {
         room.text_bytes_max.saturating_sub(whole.text.len())
     } else {
@@ -314,11 +346,20 @@ fn assemble(whole: &mut Assembled, piece: &str, room: Room) -> usize {
         // Nothing is taken after a gap: the text is a beginning, not a patchwork.
         let end = if whole.truncated { 0 } else { end };
         whole.truncated = true;
-        whole.text.push_str(&piece[..end]);
-        return end;
+        push(&mut whole.text, &piece[..end], room.text_bytes_max);
+        return;
     }
-    whole.text.push_str(piece);
-    piece.len()
+    push(&mut whole.text, piece, room.text_bytes_max);
+}
+
+/// A text grows twofold, as any does, but not beyond what it may become.
+fn push(text: &mut String, piece: &str, bytes_max: usize) {
+    let needed = text.len() + piece.len();
+    if needed > text.capacity() {
+        let room = (2 * text.capacity()).min(bytes_max).max(needed);
+        text.reserve_exact(room - text.len());
+    }
+    text.push_str(piece);
 }
 
 fn fact_bytes(fact: &Fact<'_>) -> usize {

@@ -3,7 +3,8 @@
 use rustc_hash::FxHashMap;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::node::OpenNode;
+use super::finished::COUNTS_BYTES;
+use super::node::{Detail, OpenNode};
 use crate::limits::NODE_KEYS_MAX;
 use crate::wire::event::NodeKind;
 use crate::wire::time::Time;
@@ -42,7 +43,10 @@ impl Nodes {
     pub(super) fn open(&mut self, mut node: OpenNode) -> u32 {
         node.order = self.opened;
         self.opened += 1;
-        node.bytes += size_of::<OpenNode>() + node.name.len() + INDEX_BYTES;
+        let names = [Some(&node.name), node.key.as_ref(), node.under.as_ref()];
+        let names = names.into_iter().flatten();
+        node.bytes += size_of::<OpenNode>() + INDEX_BYTES;
+        node.bytes += names.map(|name| name.len() + COUNTS_BYTES).sum::<usize>();
         self.bytes += node.bytes;
         self.waits += usize::from(node.kind == NodeKind::Wait);
         let by_name = place(node.scope, node.kind, node.index_name());
@@ -114,6 +118,17 @@ impl Nodes {
     /// The node in a place.
     pub(super) fn at(&self, index: u32) -> Option<&OpenNode> {
         self.slots.get(index as usize)?.as_deref()
+    }
+
+    /// Gives up detail of all nodes. Tells how many pieces lost their own event.
+    pub(super) fn give_up(&mut self, detail: Detail) -> u64 {
+        let mut thinned = 0;
+        for node in self.slots.iter_mut().flatten() {
+            let before = node.bytes;
+            thinned += node.give_up(detail);
+            self.bytes = (self.bytes + node.bytes).saturating_sub(before);
+        }
+        thinned
     }
 
     /// Changes the node in a place, and keeps account of what it holds.
@@ -236,4 +251,4 @@ fn place(scope: u32, kind: NodeKind, name: &str) -> u64 {
 }
 
 /// What the indexes hold for one node, roughly.
-const INDEX_BYTES: usize = 96;
+const INDEX_BYTES: usize = 160;

@@ -152,6 +152,19 @@ impl Pieces {
         self.reasoning.shrink(max);
     }
 
+    /// The same, and gives back the room itself.
+    pub fn shrink_to(&mut self, max: usize) {
+        self.shrink(max);
+        self.answer.body.shrink_to_fit();
+        self.reasoning.body.shrink_to_fit();
+    }
+
+    /// What they hold, in bytes.
+    pub const fn held_bytes(&self) -> usize {
+        let kept = self.answer.body.capacity() + self.reasoning.body.capacity();
+        kept * size_of::<Piece>()
+    }
+
     /// Whether there was no piece yet.
     pub const fn is_empty(&self) -> bool {
         self.answer.count == 0 && self.reasoning.count == 0

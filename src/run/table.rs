@@ -9,7 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::finished::RunMeta;
 use super::fold::Moment;
 use super::names;
-use super::node::Room;
+use super::node::{CHUNK_EVENTS_LEAST, Detail, Room};
 use super::outputs::{GapCause, OpenRun, Output, Repair, RunSlot, RunStatus, Wish};
 use super::summary::RunSummary;
 use super::trace_id::run_trace_id;
@@ -34,6 +34,8 @@ pub struct RunTable {
     silent: Vec<(Time, RunSlot, [u8; 16])>,
     wishes: VecDeque<Wish>,
     bytes: usize,
+    /// Whether all open runs have given up what detail they can.
+    bare: bool,
     /// The newest time of the feed.
     clock: Time,
 }
@@ -54,6 +56,7 @@ impl RunTable {
             silent: Vec::new(),
             wishes: VecDeque::new(),
             bytes: 0,
+            bare: false,
             clock: Time::ZERO,
         }
     }
@@ -193,15 +196,25 @@ impl RunTable {
     }
 
     /// Looks for runs that fell silent, that were held for too long, or that
-    /// have been open for a while. Silence counts only while the feed is there:
-    /// the caller does not call this while it is not.
-    pub fn handle_tick(&mut self, now: Time, out: &mut Vec<Output>) {
+    /// have been open for a while. For runs whose project's feed is away neither
+    /// silence nor waiting counts.
+    ///
+    /// What ends at once is bounded too: a connection that comes back makes all
+    /// runs equally silent. The rest has its turn at the next tick.
+    pub fn handle_tick(
+        &mut self,
+        now: Time,
+        is_away: impl Fn(Option<i64>) -> bool,
+        out: &mut Vec<Output>,
+    ) {
+        let mut left = self.settings.limits.batch_bytes_max;
         for slot in self.open_slots() {
             self.with(slot, |run, settings, wishes| {
                 run.tell_progress_at(now, settings, out);
                 let limits = &settings.limits;
                 if let Some(since) = run.held_since() {
-                    if now.since(since) > limits.repair_wait_max {
+                    if now.since(since) > limits.repair_wait_max && left > 0 {
+                        left = left.saturating_sub(run.bytes());
                         return run.release(Repair::GaveUp, settings, out);
                     }
                     return Fate::Open;
@@ -223,7 +236,8 @@ impl RunTable {
                     }
                     // No answer is an answer, in the end.
                     Some(asked) if now.since(asked) <= limits.repair_wait_max => return Fate::Open,
-                    _ => {}
+                    _ if left == 0 => return Fate::Open,
+                    _ => left = left.saturating_sub(run.bytes()),
                 }
                 run.close(RunOutcome::Abandoned, None, settings, out);
                 Fate::Sealed
@@ -411,17 +425,26 @@ impl RunTable {
         let max = limits.open_runs_bytes_max;
         let full = |tenths: usize| self.bytes / 10 >= max / 100 * tenths;
         Room {
-            chunk_events_max: if full(9) { 4 } else { limits.chunk_events_max },
+            chunk_events_max: if full(9) {
+                CHUNK_EVENTS_LEAST
+            } else {
+                limits.chunk_events_max
+            },
             text_bytes_max: limits.content_bytes_max + REDACTION_MARGIN_BYTES,
             texts: !full(7),
             notes: !full(9),
         }
     }
 
-    /// Closes runs until the bound is kept. A run at work that alone holds the
-    /// better part of it is not spared at the others' cost.
+    /// Keeps the bound: detail goes first, then whole runs. A run at work that
+    /// alone holds the better part of it is not spared at the others' cost.
     fn shed(&mut self, at_work: Option<RunSlot>, out: &mut Vec<Output>) {
         let max = self.settings.limits.open_runs_bytes_max;
+        // Below nine tenths, detail is taken again.
+        self.bare &= self.bytes / 9 >= max / 10;
+        if self.bytes > max && !self.bare {
+            self.give_up_detail(out);
+        }
         while self.bytes > max && !self.by_trace.is_empty() {
             let greedy = at_work.filter(|slot| {
                 let run = self.slots.get(*slot as usize).and_then(Option::as_deref);
@@ -440,6 +463,30 @@ impl RunTable {
                 None => return,
             }
         }
+    }
+
+    /// Lets open runs give up detail, those that have been silent for longest
+    /// first, until there is some room: so this is seldom done.
+    fn give_up_detail(&mut self, out: &mut Vec<Output>) {
+        let tenth = self.settings.limits.open_runs_bytes_max / 10;
+        let mut slots = self.open_slots();
+        let runs = &self.slots;
+        slots.sort_by_key(|slot| {
+            let run = runs.get(*slot as usize).and_then(Option::as_deref);
+            run.map(|run| run.heard)
+        });
+        for (detail, enough) in [(Detail::Texts, 8 * tenth), (Detail::Events, 9 * tenth)] {
+            for slot in &slots {
+                if self.bytes <= enough {
+                    return;
+                }
+                self.with(*slot, |run, _, _| {
+                    run.give_up(detail, out);
+                    Fate::Open
+                });
+            }
+        }
+        self.bare = true;
     }
 
     /// Closes the run that has been silent for longest. A few candidates are

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::finished::{FinishedNode, FinishedRun, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
-use super::node::Room;
+use super::node::{Detail, Room};
 use super::outputs::{GapCause, OpenRun, Output, Repair, RunSlot, Wish};
 use super::published::Published;
 use super::repeats::Repeats;
@@ -124,6 +124,12 @@ impl TrackedRun {
             + self.published.bytes()
             + self.repeats.bytes()
             + self.hold.as_ref().map_or(0, |hold| hold.bytes())
+    }
+
+    /// Gives up detail of what is open.
+    pub(super) fn give_up(&mut self, detail: Detail, out: &mut Vec<Output>) {
+        self.fold.give_up_detail(detail);
+        self.tell_thinned(out);
     }
 
     /// The connection was made anew: the server may repeat what it sent.

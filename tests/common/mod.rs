@@ -10,7 +10,16 @@ use runtrail::trace::span::TraceSettings;
 
 /// A core with these bounds.
 pub(crate) fn core(limits: Limits, repair: bool) -> Core {
-    Core::new(CoreSettings {
+    Core::new(settings(limits, repair, false)).unwrap()
+}
+
+/// The same, which may capture content, and asks nobody.
+pub(crate) fn core_that_captures(limits: Limits, capture: bool) -> Core {
+    Core::new(settings(limits, false, capture)).unwrap()
+}
+
+fn settings(limits: Limits, repair: bool, capture: bool) -> CoreSettings {
+    CoreSettings {
         system: "akribes".into(),
         source: "test".into(),
         resource: ResourceInfo {
@@ -20,15 +29,14 @@ pub(crate) fn core(limits: Limits, repair: bool) -> Core {
         },
         trace: TraceSettings {
             openinference: false,
-            content: ContentPolicy::new(false, &[""; 0], limits.content_bytes_max).unwrap(),
+            content: ContentPolicy::new(capture, &[""; 0], limits.content_bytes_max).unwrap(),
         },
         markers: false,
         repair,
         feeds: vec![None],
         selection: Selection::default(),
         limits,
-    })
-    .unwrap()
+    }
 }
 
 /// The id of a run.
@@ -65,6 +73,14 @@ pub(crate) fn end() -> String {
 
 pub(crate) fn task_start(name: &str) -> String {
     event("TaskStart", &format!(r#"["{name}",null]"#))
+}
+
+/// A piece of what a task's agent says.
+pub(crate) fn chunk_of(task: &str, text: &str) -> String {
+    let payload = format!(
+        r#"{{"task_name":"{task}","agent_name":"writer","task_id":"task-1","schema_type":null,"chunk":"{text}"}}"#
+    );
+    event("AgentOutput", &payload)
 }
 
 pub(crate) fn task_end(name: &str) -> String {

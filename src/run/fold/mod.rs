@@ -9,7 +9,7 @@ mod say;
 use std::sync::Arc;
 
 use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta};
-use super::node::{OpenNode, Room, bounded_content, bounded_fault};
+use super::node::{Detail, OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
 use super::ordinals::Ordinals;
 use super::scope::{Scopes, TOP};
@@ -201,6 +201,11 @@ impl Fold {
             + self.sums.bytes()
             + self.ordinals.bytes()
             + scopes
+    }
+
+    /// Gives up detail of what is open.
+    pub(super) fn give_up_detail(&mut self, detail: Detail) {
+        self.thinned += self.nodes.give_up(detail);
     }
 
     /// Chunk events that were left out since this was asked last.

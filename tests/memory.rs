@@ -1,0 +1,388 @@
+//! The memory of the real binary: what it has resident at worst stays below
+//! `memory_max`, and what the budget says of its parts is so.
+//!
+//! It prints what it measured; `-- --nocapture` shows it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod common;
+mod program;
+mod receiver;
+mod scripted;
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use runtrail::sim::settings::Recording;
+use runtrail::sim::{SimServer, SimSettings};
+
+use self::common::{batch, end, event, hub, start, task_end, task_start};
+use self::program::{Program, eventually, get};
+use self::receiver::{Receiver, Reply, Wire};
+use self::scripted::{Connection, FEED, Server};
+
+/// What a sidecar may use that nobody configured otherwise.
+const MEMORY_MAX: usize = 256 << 20;
+
+/// What an allocator may keep from one round to the next.
+const WASTE_MAX: usize = 16 << 20;
+
+/// As many runs as may be open.
+const OPEN_RUNS: u32 = 10_000;
+
+/// A program beside a server, which a test feeds.
+struct Beside {
+    program: Program,
+    server: Server,
+    feed: Connection,
+    metrics: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Beside {
+    async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let server = Server::new().await;
+        let url = server.url().to_string();
+        let mut all = listening(&url);
+        all.extend(variables);
+        let program = Program::start(&[&["run"], arguments].concat(), &all);
+        let (_, feed) = server.answer(FEED).await;
+        let [metrics, local] = program.listeners();
+        Self {
+            program,
+            server,
+            feed,
+            metrics,
+            local,
+        }
+    }
+
+    /// Sends what each of these runs has to say next, some runs a frame.
+    async fn tell(&mut self, runs: impl Iterator<Item = u32>, events: impl Fn(u32) -> Vec<String>) {
+        let mut frame = Vec::new();
+        for run in runs {
+            frame.extend(events(run).iter().map(|event| hub(run, run, event)));
+            if frame.len() >= 40 {
+                self.feed.send(batch(&frame)).await;
+                frame.clear();
+            }
+        }
+        self.feed.send(batch(&frame)).await;
+    }
+
+    fn prints(&self, when: &str) -> usize {
+        let (peak, resident) = (self.program.peak_bytes(), self.program.resident_bytes());
+        println!("{when}: {} resident, {} at most", mib(resident), mib(peak));
+        peak
+    }
+}
+
+/// Variables for a program beside a server, on ports that are free.
+fn listening(url: &str) -> Vec<(&str, &str)> {
+    vec![
+        ("AKRIBES_URL", url),
+        ("RUNTRAIL_LISTEN_METRICS", "127.0.0.1:0"),
+        ("RUNTRAIL_LISTEN_LOCAL", "127.0.0.1:0"),
+        // Whether a run gets one depends on how long the test takes.
+        ("RUNTRAIL_MARKERS", "false"),
+    ]
+}
+
+fn mib(bytes: usize) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// The sum of all series of a metric that have this in their labels.
+fn sum(page: &str, metric: &str, labels: &str) -> u64 {
+    page.lines()
+        .filter(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .filter(|line| line.contains(labels))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
+        .sum()
+}
+
+/// The sum once it is so large.
+fn counted(metrics: SocketAddr, metric: &str, labels: &str, least: u64) -> String {
+    eventually(metric, || {
+        let (_, page) = get(metrics, "/metrics", "");
+        (sum(&page, metric, labels) >= least).then_some(page)
+    })
+}
+
+/// Text that does not compress much, the same on every day.
+fn text(seed: u32, bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .";
+    let mut random = fastrand::Rng::with_seed(seed.into());
+    (0..bytes).map(|_| char::from(LETTERS[random.usize(..64)])).collect()
+}
+
+fn chunk(run: u32, text: &str) -> String {
+    let payload = format!(
+        r#"{{"task_name":"write","agent_name":"writer","task_id":"task-{run}","schema_type":null,"chunk":"{text}"}}"#
+    );
+    event("AgentOutput", &payload)
+}
+
+fn is_task(span: &&Span) -> bool {
+    span.name.starts_with("task ")
+}
+
+fn has_text(span: &&Span) -> bool {
+    let mut attributes = span.attributes.iter();
+    attributes.any(|attribute| attribute.key == "gen_ai.output.messages")
+}
+
+fn chunks(span: &Span) -> i64 {
+    let mut attributes = span.attributes.iter();
+    let count = attributes.find(|attribute| attribute.key == "runtrail.chunks.count");
+    match count.unwrap().value.as_ref().unwrap().value {
+        Some(Value::IntValue(count)) => count,
+        _ => panic!("{count:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_open_runs_with_their_texts_stay_within_memory_max() {
+    let receiver = Receiver::start(Wire::Http).await;
+    let backend = format!("http://{}", receiver.addr);
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*backend)];
+    let mut beside = Beside::start(&["--capture-content"], &variables).await;
+    let idle = beside.prints("idle");
+    assert!(idle < 64 << 20);
+    // 20 KB of text each: three times what all open runs together may hold.
+    let texts: Vec<String> = (0..8).map(|n| text(n, 2_500)).collect();
+    let mut peaks = Vec::new();
+    for round in 0..2 {
+        let runs = round * OPEN_RUNS..(round + 1) * OPEN_RUNS;
+        let opening = |run| {
+            let mut events = vec![start(), task_start("write")];
+            events.extend(texts.iter().map(|text| chunk(run, text)));
+            events
+        };
+        beside.tell(runs.clone(), opening).await;
+        let page = counted(beside.metrics, "runtrail_runs_started_total", "", u64::from(runs.end));
+        assert_eq!(sum(&page, "runtrail_runs_open", ""), u64::from(OPEN_RUNS));
+        beside.prints("all are open");
+        beside.tell(runs.clone(), |_| vec![task_end("write"), end()]).await;
+        let page = counted(beside.metrics, "runtrail_runs_finished_total", "", u64::from(runs.end));
+        let good = sum(&page, "runtrail_runs_finished_total", "outcome=\"success\"");
+        assert_eq!(good, u64::from(runs.end), "none was given up");
+        peaks.push(beside.prints("all have ended"));
+    }
+    let spans = receiver.spans(4 * OPEN_RUNS as usize).await;
+    let tasks: Vec<&Span> = spans.iter().filter(is_task).collect();
+    assert_eq!(tasks.len(), 2 * OPEN_RUNS as usize);
+    assert!(tasks.iter().all(|task| chunks(task) == 8));
+    let with_text = tasks.iter().copied().filter(has_text).count();
+    println!("{with_text} of {} tasks have a text", tasks.len());
+    assert!((1_000..tasks.len() / 2).contains(&with_text), "texts go first");
+    assert!(peaks[1] < MEMORY_MAX, "{}", mib(peaks[1]));
+    assert!(peaks[1] < peaks[0] + WASTE_MAX, "{peaks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_runs_that_fall_silent_at_once_stay_within_memory_max() {
+    let variables = [("RUNTRAIL_LIMITS_RUN_IDLE_MAX", "20s")];
+    let mut beside = Beside::start(&["--capture-content"], &variables).await;
+    let texts: Vec<String> = (0..8).map(|n| text(n, 2_500)).collect();
+    let opening = |run| {
+        let mut events = vec![start(), task_start("write")];
+        events.extend(texts.iter().map(|text| chunk(run, text)));
+        events
+    };
+    beside.tell(0..OPEN_RUNS, opening).await;
+    counted(beside.metrics, "runtrail_runs_started_total", "", u64::from(OPEN_RUNS));
+    // From a new connection on all runs are equally silent.
+    beside.feed = beside.server.answer(FEED).await.1;
+    let page = counted(beside.metrics, "runtrail_runs_finished_total", "", u64::from(OPEN_RUNS));
+    let abandoned = sum(&page, "runtrail_runs_finished_total", "outcome=\"abandoned\"");
+    assert_eq!(abandoned, u64::from(OPEN_RUNS));
+    let peak = beside.prints("all fell silent");
+    assert!(peak < MEMORY_MAX, "{}", mib(peak));
+}
+
+/// Runs of the feed that is faster than the backend, and how many are open at once.
+const FAST_RUNS: u32 = 4_000;
+const FAST_RUNS_OPEN: u32 = 2_000;
+const TASKS_A_RUN: u32 = 2;
+
+/// Some hundred megabytes of runs with much to say.
+fn fast_feed() -> Vec<u8> {
+    let texts: Vec<String> = (0..64).map(|n| text(n, 2_000)).collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut feed = Vec::new();
+    for run in 0..FAST_RUNS + FAST_RUNS_OPEN {
+        let mut events = Vec::new();
+        if run < FAST_RUNS {
+            let mut say = |event: &str| events.push(hub(run, run, event));
+            say(&start());
+            for task in 0..TASKS_A_RUN {
+                say(&task_start(&format!("task{task}")));
+                for _ in 0..6 {
+                    let text = &texts[random.usize(..texts.len())];
+                    let payload = format!(r#"{{"task_name":"task{task}","agent_name":"writer","task_id":"{run}-{task}","schema_type":null,"chunk":"{text}"}}"#);
+                    say(&event("AgentOutput", &payload));
+                }
+            }
+        }
+        if let Some(run) = run.checked_sub(FAST_RUNS_OPEN) {
+            for task in 0..TASKS_A_RUN {
+                events.push(hub(run, run + 1, &task_end(&format!("task{task}"))));
+            }
+            events.push(hub(run, run + 1, &end()));
+        }
+        feed.extend_from_slice(batch(&events).as_bytes());
+    }
+    feed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_faster_than_the_backend_stays_within_memory_max_and_loses_only_spans() {
+    let is_there = Arc::new(AtomicBool::new(false));
+    let answers = Arc::clone(&is_there);
+    let receiver = Receiver::scripted(Wire::Http, move |_| match answers.load(Ordering::Relaxed) {
+        true => Reply::Take,
+        false => Reply::Never,
+    })
+    .await;
+    let feed = fast_feed();
+    println!("{} of feed", mib(feed.len()));
+    let recording = Some(Recording {
+        bytes: Bytes::from(feed),
+        stays_open: true,
+    });
+    let settings = SimSettings {
+        recording,
+        tokens: Vec::new(),
+        ..SimSettings::default()
+    };
+    let server = SimServer::start(settings).await.unwrap();
+    let (url, backend) = (server.url(), format!("http://{}", receiver.addr));
+    let mut variables = listening(&url);
+    variables.extend([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*backend),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+    ]);
+    let program = Program::start(&["run", "--capture-content"], &variables);
+    let [metrics, _] = program.listeners();
+    let page = counted(metrics, "runtrail_runs_finished_total", "", u64::from(FAST_RUNS));
+    let (peak, resident) = (program.peak_bytes(), program.resident_bytes());
+    println!("no backend: {} resident, {} at most", mib(resident), mib(peak));
+    assert!(peak < MEMORY_MAX, "{}", mib(peak));
+    let [runs, tasks] = [FAST_RUNS, FAST_RUNS * TASKS_A_RUN].map(u64::from);
+    for (metric, labels, expected) in [
+        ("runtrail_runs_started_total", "", runs),
+        ("runtrail_runs_finished_total", "outcome=\"success\"", runs),
+        ("runtrail_run_tasks_total", "result=\"passed\"", tasks),
+        ("runtrail_tasks_finished_total", "outcome=\"success\"", tasks),
+        ("runtrail_runs_open", "", 0),
+        ("runtrail_events_total", "type=\"AgentOutput\"", 6 * tasks),
+        ("runtrail_spans_exported_total", "", 0),
+    ] {
+        assert_eq!(sum(&page, metric, labels), expected, "{metric}");
+    }
+    // The backend comes back: what was not refused is all there.
+    is_there.store(true, Ordering::Relaxed);
+    let page = eventually("the outbox empties", || {
+        let (_, page) = get(metrics, "/metrics", "");
+        let done = sum(&page, "runtrail_spans_exported_total", "")
+            + sum(&page, "runtrail_spans_refused_total", "");
+        (done >= runs + tasks).then_some(page)
+    });
+    let full = sum(&page, "runtrail_spans_refused_total", "reason=\"outbox_full\"");
+    let sent = sum(&page, "runtrail_spans_exported_total", "");
+    println!("{sent} spans sent, {full} found the outbox full");
+    assert!(full > 0);
+    assert_eq!(sent + full, runs + tasks);
+    assert!(program.peak_bytes() < MEMORY_MAX, "{}", mib(program.peak_bytes()));
+}
+
+/// Runs with ever new names: of tasks, tools, workflows, projects.
+fn names(run: u32) -> String {
+    let (task, workflow, project) = (run % 190, run % 13, run % 7);
+    let long = "a-name-of-some-length-as-people-give-them";
+    let usage = r#"{"input_tokens":2,"output_tokens":3,"model":"claude-sonnet","provider":"anthropic","cached_input_tokens":1,"cache_write_input_tokens":1,"reasoning_tokens":1}"#;
+    let events = [
+        start(),
+        task_start(&format!("{long}-task-{task}")),
+        chunk(run, "x").replace("\"write\"", &format!("\"{long}-task-{task}\"")),
+        event("ToolCallStart", &format!(r#"{{"task_name":"{long}-task-{task}","tool_name":"{long}-tool-{task}","server_name":"web","input":1,"tool_use_id":"{run}"}}"#)),
+        event("ToolCallEnd", &format!(r#"{{"task_name":"{long}-task-{task}","tool_name":"{long}-tool-{task}","tool_use_id":"{run}","output":1,"duration":{{"secs":0,"nanos":1}}}}"#)),
+        event("TaskEnd", &format!(r#"{{"task":"{long}-task-{task}","value":"v","duration":{{"secs":0,"nanos":5000000}},"attempt":1,"variant":"success","usage":{usage}}}"#)),
+        end(),
+    ];
+    let elements: Vec<String> = events
+        .iter()
+        .map(|event| {
+            hub(run, run, event)
+                .replace("\"project_id\":1,", &format!("\"project_id\":{project},"))
+                .replace("\"review\"", &format!("\"{long}-workflow-{workflow}\""))
+        })
+        .collect();
+    batch(&elements)
+}
+
+/// Asks, and does not read the answer.
+fn ask(address: SocketAddr, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut head = String::new();
+    write!(head, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_do_not_read_a_full_page_stay_within_memory_max() {
+    let mut beside = Beside::start(&[], &[]).await;
+    beside.prints("idle");
+    const RUNS: u32 = 190 * 13 * 7;
+    for run in 0..RUNS {
+        beside.feed.send(names(run)).await;
+    }
+    let page = counted(beside.metrics, "runtrail_runs_finished_total", "", u64::from(RUNS));
+    let series = page.lines().filter(|line| !line.starts_with('#')).count();
+    println!("a page of {} and {series} lines", mib(page.len()));
+    let full = beside.prints("all series");
+    assert!(sum(&page, "runtrail_series_overflow_total", "") > 0, "it is full");
+
+    let mut held = Vec::new();
+    let mut pages = Vec::new();
+    for n in 0..6 {
+        // Each asks for a page of its own: the one before is no longer fresh.
+        let mut reader = ask(beside.metrics, "/metrics");
+        let mut status = [0; 12];
+        reader.read_exact(&mut status).unwrap();
+        pages.push(status[9..] == *b"200");
+        held.push(reader);
+        beside.feed.send(names(RUNS + n)).await;
+        counted_api(beside.local, (RUNS + n + 1).min(1_000));
+        std::thread::sleep(std::time::Duration::from_millis(260));
+    }
+    assert!(pages.contains(&true));
+    for _ in 0..4 {
+        held.push(ask(beside.local, "/api/runs?limit=500"));
+    }
+    for _ in 0..64 {
+        held.push(TcpStream::connect(beside.metrics).unwrap());
+    }
+    // It waits until those who say nothing have lost their places.
+    assert_eq!(get(beside.metrics, "/healthz", "").0, 200);
+    let peak = beside.prints("all that do not read");
+    println!("{} for the readers", mib(peak - full));
+    assert!(peak < MEMORY_MAX, "{}", mib(peak));
+}
+
+fn counted_api(local: SocketAddr, _least: u32) {
+    assert_eq!(get(local, "/api/runs?limit=1", "").0, 200);
+}
