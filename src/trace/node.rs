@@ -2,6 +2,7 @@
 //! the mapping.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use opentelemetry::trace::SpanKind;
 
@@ -58,7 +59,7 @@ pub fn attributes(sheet: &mut Sheet<'_>, node: &FinishedNode, verdict: &Verdict<
         sheet.count(semconv::ATTEMPT, attempt);
     }
     if let Some(duration) = node.duration {
-        sheet.double(semconv::DURATION_REPORTED, duration.as_secs_f64());
+        sheet.double(semconv::DURATION_REPORTED, seconds(duration));
     }
     sheet.flag(semconv::CACHED, node.cached);
     sheet.flag(semconv::ESCALATED, node.escalated);
@@ -75,7 +76,7 @@ pub fn attributes(sheet: &mut Sheet<'_>, node: &FinishedNode, verdict: &Verdict<
     }
     if let Some(time) = node.time_to_first_chunk {
         let name = semconv::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK;
-        sheet.double(name, time.as_secs_f64());
+        sheet.double(name, seconds(time));
     }
     if let Some(streams) = &node.streams {
         sizes(sheet, node, streams);
@@ -318,7 +319,9 @@ fn streamed<'n>(
 ) -> Option<Captured<'n>> {
     let policy = &sheet.settings().content;
     let leaves = |stream: &'n Option<Assembled>| {
-        let stream = stream.as_ref()?;
+        // A text that was given up as a whole is no empty answer.
+        let given_up = |text: &&Assembled| text.truncated && text.text.is_empty();
+        let stream = stream.as_ref().filter(|text| !given_up(text))?;
         let (text, cut) = policy.content(&stream.text, stream.truncated);
         Some(Captured { text, cut })
     };
@@ -338,6 +341,12 @@ fn streamed<'n>(
         sheet.captured(semconv::CODE_OUTPUT, &output.text);
     }
     answer.or(output)
+}
+
+/// The number nearest to a duration in seconds. `as_secs_f64` adds two numbers
+/// up, and makes 1.6480000000000001 of 1.648.
+fn seconds(duration: Duration) -> f64 {
+    duration.as_nanos() as f64 / 1e9
 }
 
 fn private(node: &FinishedNode, key: FactKey) -> Option<&Content<'static>> {
