@@ -73,6 +73,33 @@ pub const EVENT_TYPES_MAX: usize = 256;
 /// straddles the cut is seen whole.
 pub const REDACTION_MARGIN_BYTES: usize = 4_096;
 
+/// Pieces of the feed between the network and the core. Beyond it nothing is
+/// read, and the server notices by TCP.
+pub const FEED_PIECES_MAX: usize = 16;
+
+/// Closed batches that wait to be compressed. Beyond it the feed waits.
+pub const PACKING_BATCHES_MAX: usize = 1;
+
+/// Connections to the listener of metrics and probes; a further one takes the
+/// place of the oldest.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Pages of metrics that are being read at once; beyond it there is none, for now.
+pub const PAGES_MAX: usize = 2;
+
+/// Connections to the API; as above.
+pub const API_CONNECTIONS_MAX: usize = 4;
+
+/// Questions that wait for the main loop. A further one waits at the listener.
+pub const ASKS_MAX: usize = 32;
+
+/// Lines of logs that wait to be written. Beyond it lines are dropped and counted:
+/// nobody who reads logs slowly may slow the program.
+pub const LOG_LINES_BYTES_MAX: usize = 2 << 20;
+
+/// Events that one place in the code may log within ten seconds; the rest is counted.
+pub const LOG_BURST_MAX: u32 = 20;
+
 /// Bounds with a default that configuration may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -92,7 +92,7 @@ fn a_server_s_address_is_all_that_must_be_said() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.listen.metrics.to_string(), "0.0.0.0:9464");
     assert_eq!(config.listen.local.to_string(), "127.0.0.1:9465");
-    assert_eq!(config.memory_max, 256 << 20);
+    assert_eq!(config.memory_max, 320 << 20);
     assert_eq!(config.drain_max, Duration::from_secs(20));
     assert!(config.markers && !config.self_trace && !config.log.runs);
     assert!(config.warnings.is_empty());

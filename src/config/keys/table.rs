@@ -256,7 +256,7 @@ keys! {
 
     MEMORY_MAX: Bytes = key("memory_max", Bytes { least: 16 << 20, most: 1 << 40 })
         .flag("--memory-max")
-        .default("256MiB")
+        .default("320MiB")
         .effect("What all of it together may use. The sum of the bounds is computed at start, and refused when it is more.")
         .changed_by("whoever sizes the pod");
     DRAIN_MAX: Time = key("drain_max", seconds(1, 3_600))
