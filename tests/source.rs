@@ -681,7 +681,7 @@ mod tls {
         assert_eq!(loss.kind, LossKind::Unreachable);
         assert!(
             loss.message
-                .ends_with("is its authority given as a CA file?"),
+                .ends_with("is its authority in the file that RUNTRAIL_SOURCE_CA_FILE names?"),
             "{}",
             loss.message
         );

@@ -151,14 +151,23 @@ impl<'s> Place<'s> {
     }
 
     /// The wrong protocol may look like a broken connection: all that is left to
-    /// judge by is the habit of ports.
+    /// judge by is the habit of ports. So may the lack of a certificate, which TLS
+    /// 1.3 refuses only when requests are on their way.
     fn other_port(&self) -> Option<String> {
         let advice = match (self.settings.protocol, self.settings.endpoint.port()) {
             (Protocol::HttpProtobuf, Some(4317)) => USE_GRPC,
             (Protocol::Grpc, Some(4318)) => USE_HTTP,
+            _ if self.lacks_certificate() => {
+                "if it wants a client certificate, set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY"
+            }
             _ => return None,
         };
         Some(advice.to_owned())
+    }
+
+    fn lacks_certificate(&self) -> bool {
+        let ExportSettings { endpoint, tls, .. } = self.settings;
+        endpoint.scheme() == "https" && tls.client_certificate_file.is_none()
     }
 }
 
@@ -366,6 +375,15 @@ mod tests {
             );
         }
         let settings = settings("http://otlp.test:1234");
+        assert_eq!(Place::of(&settings).remedy(Cause::Broken), None);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_may_lack_a_certificate() {
+        let mut settings = settings("https://otlp.test:1234");
+        let remedy = Place::of(&settings).remedy(Cause::Broken).unwrap();
+        assert!(remedy.contains("OTEL_EXPORTER_OTLP_CLIENT_KEY"), "{remedy}");
+        settings.tls.client_certificate_file = Some("/client.pem".into());
         assert_eq!(Place::of(&settings).remedy(Cause::Broken), None);
     }
 

@@ -1,18 +1,9 @@
-//! The clocks of the exporter: this is where time comes from, for the parts
-//! that take it as a parameter.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! The clock of the exporter's waits: this is where time comes from, for the
+//! parts that take it as a parameter.
 
 use tokio::time::Instant;
 
 use crate::wire::time::Time;
-
-/// What a calendar says, for dates that others write.
-#[expect(clippy::disallowed_methods, reason = "the exporter owns this clock")]
-pub(super) fn wall() -> Time {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    Time::ZERO.plus(since_epoch.unwrap_or_default())
-}
 
 /// A clock that never goes back, for waits: nobody may set it meanwhile.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::ExportSettings;
-use super::clock::{self, Clock};
+use super::clock::Clock;
 use super::pack::bisect;
 use super::plan::{Fate, Next, Plan, PlanSettings};
 use super::report::Report;
@@ -16,6 +16,7 @@ use super::sender::{ExportError, Sender};
 use super::tally::ExportTally;
 use super::verdict::{Answer, Verdict};
 use crate::metrics::export::RefusalReason;
+use crate::net::clock::now;
 use crate::store::Outbox;
 use crate::store::outbox::{BodyId, Packed};
 
@@ -142,7 +143,7 @@ impl Work {
             Verdict::Taken { rejected } => u32::try_from(rejected).unwrap_or(u32::MAX).min(spans),
             _ => 0,
         };
-        self.tally.exported(spans - rejected, clock::wall());
+        self.tally.exported(spans - rejected, now());
         self.tally.refused(RefusalReason::PartialSuccess, rejected);
     }
 
@@ -161,15 +162,16 @@ impl Work {
     }
 }
 
-/// A request in our own traces: what it carries is counted, never told.
+/// A request in our own traces: what it carries is counted, never told. Numbers
+/// are signed, since others become texts there.
 fn own_span(packed: &Packed) -> Span {
     tracing::info_span!(
         parent: None,
         "send spans",
         otel.kind = "client",
         otel.status_code = Empty,
-        spans = packed.spans,
-        bytes = packed.body.len(),
+        spans = i64::from(packed.spans),
+        bytes = packed.body.len() as i64,
         result = Empty,
     )
 }

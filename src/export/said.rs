@@ -2,14 +2,12 @@
 //! to come again. All of it comes from outside: it is read with care, cut, and
 //! made fit to be printed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
-
-use crate::wire::time::Time;
 
 /// A longer message is cut here.
 const SAID_CHARS_MAX: usize = 200;
@@ -77,17 +75,6 @@ pub(super) fn partial_success(response: &[u8]) -> (u64, String) {
     let partial = response.partial_success.unwrap_or_default();
     let rejected = u64::try_from(partial.rejected_spans).unwrap_or_default();
     (rejected, printable(&partial.error_message))
-}
-
-/// `Retry-After`, as seconds or as a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: Time) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date: SystemTime = httpdate::parse_http_date(text).ok()?;
-    let since_epoch = date.duration_since(UNIX_EPOCH).ok()?;
-    Some(Time::ZERO.plus(since_epoch).since(now))
 }
 
 /// `grpc-message`, which is percent-encoded.
@@ -262,21 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = Time::parse_rfc3339("2015-10-21T07:27:30Z").unwrap();
-        let after = |text: &str| retry_after(&headers("retry-after", text.as_bytes()), now);
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(after("120"), seconds(120));
-        assert_eq!(after(" 0 "), seconds(0));
-        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), seconds(30));
-        assert_eq!(after("Wed, 21 Oct 2015 07:20:00 GMT"), seconds(0));
-        for nonsense in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
-            assert_eq!(after(nonsense), None, "{nonsense}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
-
-    #[test]
     fn a_grpc_message_is_percent_decoded_where_that_makes_sense() {
         let message = |text: &str| grpc_message(&headers("grpc-message", text.as_bytes()));
         assert_eq!(message("no%20room: %C3%A4"), "no room: ä");
@@ -365,7 +337,6 @@ mod tests {
                 let headers = headers(name, &value);
                 grpc_message(&headers);
                 retry_info(&headers);
-                retry_after(&headers, Time(1));
                 prop_assert!(in_error_body(&headers, &body).chars().count() <= SAID_CHARS_MAX + 1);
             }
             partial_success(&body);

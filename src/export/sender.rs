@@ -9,7 +9,8 @@ use reqwest::{Client, Url};
 
 use super::cause::Cause;
 use super::verdict::Answer;
-use super::{ExportSettings, Protocol, clock, grpc, http as otlp_http, said};
+use super::{ExportSettings, Protocol, grpc, http as otlp_http, said};
+use crate::net::clock::now;
 use crate::net::tls::{self, TlsError};
 use crate::store::outbox::Packed;
 
@@ -73,8 +74,8 @@ impl Sender {
     /// One attempt.
     pub(super) async fn send(&self, packed: &Packed) -> Answer {
         let answer = match self.settings.protocol {
-            Protocol::HttpProtobuf => otlp_http::send(self, packed, clock::wall).await,
-            Protocol::Grpc => grpc::send(self, packed, clock::wall).await,
+            Protocol::HttpProtobuf => otlp_http::send(self, packed, now).await,
+            Protocol::Grpc => grpc::send(self, packed, now).await,
         };
         if answer.cause.is_answer() {
             self.was_answered.store(true, Relaxed);

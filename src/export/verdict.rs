@@ -9,6 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::cause::Cause;
 use super::{RETRY_AFTER_MAX, grpc, said};
 use crate::metrics::export::{RefusalReason, RequestResult};
+use crate::net::retry_after::retry_after;
 use crate::wire::time::Time;
 
 /// What becomes of the spans.
@@ -70,7 +71,7 @@ impl Answer {
             413 => Verdict::RefusedData(RefusalReason::TooLarge),
             401 | 403 | 404 | 405 | 407 | 300..=399 => Verdict::RefusedRoute,
             408 | 425 | 429 | 502 | 503 | 504 => Verdict::Retry {
-                after: said::retry_after(headers, now).map(bounded),
+                after: retry_after(headers, now).map(bounded),
             },
             _ => Verdict::Failed,
         };
@@ -132,7 +133,7 @@ impl Answer {
         // How gRPC wants a status of HTTP to be understood; a success is none.
         let verdict = match answer.status.as_u16() {
             429 | 502 | 503 | 504 => Verdict::Retry {
-                after: said::retry_after(&answer.headers, now).map(bounded),
+                after: retry_after(&answer.headers, now).map(bounded),
             },
             400 | 500 | 501 | 505..=599 => Verdict::Failed,
             _ => Verdict::RefusedRoute,

@@ -4,10 +4,10 @@
 //! and the time that a head may take. A handler is an async function of a
 //! request; what a path means is its business.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +19,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// The body of an answer.
 pub type Body = BoxBody<Bytes, std::io::Error>;
@@ -28,20 +29,40 @@ pub type Body = BoxBody<Bytes, std::io::Error>;
 /// Bounds of one listener.
 #[derive(Debug, Clone, Copy)]
 pub struct ServeLimits {
-    /// Connections at once; further ones wait in the kernel's queue.
+    /// Connections at once.
     pub connections_max: usize,
+    /// What becomes of a further one.
+    pub when_full: WhenFull,
     /// How long the head of a request may take.
     pub head_time_max: Duration,
     /// The largest body of a request.
     pub request_bytes_max: usize,
+    /// How long one connection may last, whatever it does: for clients that
+    /// read slowly or not at all. Without it, as long as it likes.
+    pub connection_time_max: Option<Duration>,
+    /// Whether a connection may carry several requests.
+    pub keep_alive: bool,
+}
+
+/// What becomes of a connection beyond the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It waits in the kernel's queue.
+    Wait,
+    /// It takes the place of the oldest one. For listeners whose answers are
+    /// quick: the oldest is then one that asks for nothing.
+    CloseOldest,
 }
 
 impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             connections_max: 64,
+            when_full: WhenFull::Wait,
             head_time_max: Duration::from_secs(10),
             request_bytes_max: 64 << 10,
+            connection_time_max: None,
+            keep_alive: true,
         }
     }
 }
@@ -49,8 +70,8 @@ impl Default for ServeLimits {
 /// The largest head of a request, and the buffer that a connection reads into.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// Serves until `stop` says so; then answers what is on its way, and ends.
-/// What takes longer than its client cares for ends with the process.
+/// Serves until `stop` says so; then takes no more, answers what is on its way,
+/// and ends. Whoever calls sets the time that this may take.
 pub async fn serve<H, F>(
     listener: TcpListener,
     limits: ServeLimits,
@@ -60,18 +81,22 @@ pub async fn serve<H, F>(
     H: Fn(SocketAddr, Request<Bytes>) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let mut connections = Connections::default();
     loop {
+        tokio::select! {
+            () = connections.room(limits) => {}
+            () = stopped(&mut stop) => break,
+        }
         let accepted = tokio::select! {
-            accepted = accept(&listener, &room) => accepted,
-            () = stopped(&mut stop) => return,
+            accepted = accept(&listener) => accepted,
+            () = stopped(&mut stop) => break,
         };
-        let Some((stream, peer, permit)) = accepted else {
+        let Some((stream, peer)) = accepted else {
             continue;
         };
         let handler = handler.clone();
         let mut stop = stop.clone();
-        tokio::spawn(async move {
+        connections.add(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let handler = handler.clone();
                 async move { Ok::<_, Infallible>(answer(peer, request, limits, handler).await) }
@@ -80,18 +105,64 @@ pub async fn serve<H, F>(
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.head_time_max)
                 .max_buf_size(HEAD_BYTES_MAX)
+                .keep_alive(limits.keep_alive)
                 .serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             // How a connection ends is its client's affair.
             tokio::select! {
                 _ = &mut connection => {}
+                () = over(limits.connection_time_max) => {}
                 () = stopped(&mut stop) => {
                     connection.as_mut().graceful_shutdown();
                     let _ = connection.await;
                 }
             }
-            drop(permit);
         });
+    }
+    drop(listener);
+    connections.ended().await;
+}
+
+/// The connections that are open, the oldest first. Those that have ended leave
+/// their handles until there is need for room.
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    order: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.order.push_back(self.tasks.spawn(connection));
+    }
+
+    /// Waits for room, or makes it.
+    async fn room(&mut self, limits: ServeLimits) {
+        while self.tasks.try_join_next().is_some() {}
+        while self.tasks.len() >= limits.connections_max {
+            if limits.when_full == WhenFull::CloseOldest {
+                self.order.retain(|handle| !handle.is_finished());
+                if let Some(oldest) = self.order.pop_front() {
+                    oldest.abort();
+                }
+            }
+            self.tasks.join_next().await;
+        }
+        if self.order.len() > 2 * limits.connections_max {
+            self.order.retain(|handle| !handle.is_finished());
+        }
+    }
+
+    /// Waits for all of them.
+    async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn over(time_max: Option<Duration>) {
+    match time_max {
+        Some(time_max) => tokio::time::sleep(time_max).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -100,21 +171,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(
-    tokio::net::TcpStream,
-    SocketAddr,
-    tokio::sync::OwnedSemaphorePermit,
-)> {
-    // The semaphore is never closed.
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
             // Without it, small answers wait for an acknowledgement.
             let _ = stream.set_nodelay(true);
-            Some((stream, peer, permit))
+            Some((stream, peer))
         }
         Err(error) => {
             // Out of descriptors, most likely: trying at once would spin.

@@ -1,14 +1,14 @@
 //! What the head of an answer means: a feed, or a reason why not.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{
-    CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER,
-};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
 
 use super::LossKind;
 use super::wording::{self, Asked};
+use crate::net::retry_after::retry_after;
+use crate::wire::time::Time;
 
 /// Why there is no feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) fn judge(
     asked: Asked<'_>,
     status: StatusCode,
     headers: &HeaderMap,
-    now: SystemTime,
+    now: Time,
 ) -> Result<(), Failure> {
     let verdict = if status == StatusCode::OK {
         content(asked, headers)
@@ -83,21 +83,6 @@ fn content(asked: Asked<'_>, headers: &HeaderMap) -> Result<(), (LossKind, Strin
         }
         _ => Ok(()),
     }
-}
-
-/// `Retry-After`, as seconds or as a date. A date is measured against the
-/// server's own clock where the answer tells it.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = text(headers, RETRY_AFTER)?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    let now = text(headers, DATE)
-        .and_then(|own| httpdate::parse_http_date(own).ok())
-        .unwrap_or(now);
-    // A time that has passed asks for nothing.
-    date.duration_since(now).ok()
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

@@ -1,7 +1,5 @@
 //! One connection: from the request to the head of the answer.
 
-use std::time::SystemTime;
-
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue,
 };
@@ -11,6 +9,7 @@ use super::answer::{Failure, judge};
 use super::wording::Asked;
 use super::{FeedScope, LossKind, SourceError, SourceSettings};
 use crate::core::UnknownSystem;
+use crate::net::clock::now;
 use crate::net::secret::{Secret, TokenError, TokenSource};
 use crate::net::tls::client_builder;
 use crate::wire::dialect::Dialect;
@@ -118,12 +117,13 @@ impl Connector {
             Some(file @ TokenSource::File(path)) => {
                 let (file, path) = (file.clone(), path.clone());
                 let read = tokio::task::spawn_blocking(move || file.read());
-                // It fails only when the runtime is about to end.
-                let gone = |error| TokenError::Unreadable {
-                    path,
-                    error: std::io::Error::other(error),
-                };
-                read.await.map_err(gone)?.map(Some)
+                let unreadable = |error| TokenError::Unreadable { path, error };
+                match tokio::time::timeout(self.settings.connect_time_max, read).await {
+                    Ok(Ok(token)) => token.map(Some),
+                    // That happens only when the runtime is about to end.
+                    Ok(Err(error)) => Err(unreadable(std::io::Error::other(error))),
+                    Err(_) => Err(unreadable(std::io::ErrorKind::TimedOut.into())),
+                }
             }
         }
     }
@@ -188,14 +188,6 @@ fn head(token: Option<&Secret>, cursor: &str) -> HeaderMap {
         head.insert(LAST_EVENT_ID, cursor);
     }
     head
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an answer may name a time of day to come back at"
-)]
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 #[cfg(test)]

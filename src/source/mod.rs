@@ -100,6 +100,16 @@ pub enum FeedNews {
     Lost(Loss),
 }
 
+impl FeedNews {
+    /// How many bytes of the feed it holds.
+    pub const fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Resume(_) | Self::Connected | Self::Lost(_) => 0,
+        }
+    }
+}
+
 /// Where to go on from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Resume {

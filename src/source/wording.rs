@@ -112,13 +112,13 @@ impl Asked<'_> {
             Trouble::Name => "is the name in the URL right?",
             Trouble::Refused => "is the server up, and the port in the URL right?",
             Trouble::Certificate => {
-                "does the URL have the certificate's name, and is its authority given as a CA file?"
+                "does the URL have the certificate's name, and is its authority in the file that RUNTRAIL_SOURCE_CA_FILE names?"
             }
             Trouble::NoTls => "does the server speak TLS there, or should the URL begin with http?",
-            Trouble::NoHttp => {
-                "does the server speak HTTP/1.1 there, or should the URL begin with https?"
-            }
-            Trouble::Other => "is the server up, and the way to it open?",
+            Trouble::NoHttp => NO_HTTP,
+            // What many servers of TLS do when they are spoken to without.
+            Trouble::HungUp if self.settings.url.scheme() == "http" => NO_HTTP,
+            Trouble::HungUp | Trouble::Other => "is the server up, and the way to it open?",
         };
         format!("cannot connect to {base} ({cause}): {hint}")
     }
@@ -181,6 +181,8 @@ pub(super) fn chain(error: &dyn Error) -> String {
     quoted(&text)
 }
 
+const NO_HTTP: &str = "does the server speak HTTP/1.1 there, or should the URL begin with https?";
+
 /// What stands between us and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
@@ -189,6 +191,7 @@ enum Trouble {
     Certificate,
     NoTls,
     NoHttp,
+    HungUp,
     Other,
 }
 
@@ -200,14 +203,22 @@ fn trouble(error: &reqwest::Error) -> Trouble {
         if cause.downcast_ref().is_some_and(hyper::Error::is_parse) {
             return Trouble::NoHttp;
         }
+        if cause
+            .downcast_ref()
+            .is_some_and(hyper::Error::is_incomplete_message)
+        {
+            return Trouble::HungUp;
+        }
         match cause.downcast_ref() {
             Some(rustls::Error::InvalidCertificate(_)) => return Trouble::Certificate,
             Some(rustls::Error::InvalidMessage(_)) => return Trouble::NoTls,
             _ => {}
         }
         let kind = cause.downcast_ref().map(io::Error::kind);
-        if kind == Some(io::ErrorKind::ConnectionRefused) {
-            return Trouble::Refused;
+        match kind {
+            Some(io::ErrorKind::ConnectionRefused) => return Trouble::Refused,
+            Some(io::ErrorKind::ConnectionReset) => return Trouble::HungUp,
+            _ => {}
         }
     }
     Trouble::Other

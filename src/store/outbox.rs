@@ -12,7 +12,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::export::Compression;
 use crate::wire::time::Time;
 
 /// A request body as it is sent, unchanged, each time.
@@ -26,6 +25,15 @@ pub struct Packed {
     pub spans: u32,
     /// How large it is without compression.
     pub plain_bytes: usize,
+}
+
+/// How bodies are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// gzip.
+    Gzip,
+    /// Not at all.
+    None,
 }
 
 /// There is no room for a body, or nothing more was to come.
@@ -161,12 +169,11 @@ impl Outbox {
         self.lock().waiting.first().copied()
     }
 
-    /// Takes a body that waits. It stays until it is acknowledged.
+    /// Takes a body, which waits no more; it stays until it is acknowledged.
+    /// Who has taken it may take it again.
     pub fn take(&self, id: BodyId) -> Option<Packed> {
         let mut state = self.lock();
-        if !state.waiting.remove(&id) {
-            return None;
-        }
+        state.waiting.remove(&id);
         state.entries.get(&id).map(|entry| entry.packed.clone())
     }
 
@@ -277,12 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_taken_once_until_it_is_given_back() {
+    fn a_body_is_offered_once_until_it_is_given_back() {
         let outbox = Outbox::new(10);
         outbox.push(packed(&[1]), Time(1)).unwrap();
         let id = outbox.oldest_waiting().unwrap();
         assert!(outbox.take(id).is_some());
-        assert_eq!(outbox.take(id), None);
+        assert_eq!(outbox.oldest_waiting(), None);
+        assert!(outbox.take(id).is_some(), "for another attempt");
         assert_eq!(outbox.oldest_waiting(), None);
         outbox.give_back(id);
         assert_eq!(outbox.oldest_waiting(), Some(id));
@@ -290,6 +298,7 @@ mod tests {
         outbox.acknowledge(id);
         outbox.give_back(id);
         assert_eq!(outbox.oldest_waiting(), None, "it is gone");
+        assert_eq!(outbox.take(id), None);
     }
 
     #[test]
