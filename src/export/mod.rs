@@ -18,6 +18,7 @@ mod clock;
 pub mod exporter;
 mod grpc;
 mod http;
+pub mod own;
 pub mod pack;
 pub mod plan;
 mod probe;
@@ -30,6 +31,7 @@ pub mod tally;
 mod testkit;
 pub mod verdict;
 
+use std::fmt;
 use std::time::Duration;
 
 use ::http::HeaderName;
@@ -92,4 +94,22 @@ pub enum Protocol {
     HttpProtobuf,
     /// `grpc`.
     Grpc,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HttpProtobuf => "http/protobuf",
+            Self::Grpc => "grpc",
+        })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::None => "none",
+        })
+    }
 }

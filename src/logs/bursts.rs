@@ -69,7 +69,9 @@ impl<S> Filter<S> for BurstLimit {
 
     fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
         match metadata.is_event() {
-            true => Interest::always(),
+            // Each is asked about: what `event_enabled` holds back would otherwise
+            // stay held back for ever.
+            true => Interest::sometimes(),
             false => Interest::never(),
         }
     }

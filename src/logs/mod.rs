@@ -15,7 +15,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 pub use self::bursts::BurstLimit;
-pub use self::lines::{LineWriter, Lines};
+pub use self::lines::{LineWriter, Lines, Told};
 use crate::config::{LogFormat, LogSettings};
 
 /// The logs cannot be set up.
@@ -65,23 +65,25 @@ pub fn start(settings: &LogSettings, further: Option<FurtherLayer>) -> Result<Lo
         filter: settings.filter.clone(),
         error,
     })?;
-    let (writer, lines) = LineWriter::start(io::stderr());
+    let (writer, lines) = LineWriter::start(io::stderr(), Told::Here);
     let limit = BurstLimit::default();
-    let format = settings.format.unwrap_or(match io::stderr().is_terminal() {
-        true => LogFormat::Text,
-        false => LogFormat::Json,
-    });
+    let is_terminal = io::stderr().is_terminal();
+    let format = settings.format.unwrap_or(usual_format(is_terminal));
     tracing_subscriber::registry()
         .with(further)
-        .with(
-            written(format, writer, io::stderr().is_terminal())
-                .with_filter(filter.and(limit.clone())),
-        )
+        .with(written(format, writer, is_terminal).with_filter(filter.and(limit.clone())))
         .try_init()?;
     Ok(Logs {
         limit,
         _lines: lines,
     })
+}
+
+const fn usual_format(is_terminal: bool) -> LogFormat {
+    match is_terminal {
+        true => LogFormat::Text,
+        false => LogFormat::Json,
+    }
 }
 
 fn written<S>(
@@ -117,13 +119,19 @@ mod tests {
 
     fn logged(format: LogFormat, log: impl FnOnce()) -> String {
         let out = Shared::default();
-        let (writer, lines) = LineWriter::start(out.clone());
+        let (writer, lines) = LineWriter::start(out.clone(), Told::Here);
         let limit = BurstLimit::default();
         let layer = written(format, writer, false).with_filter(limit.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, log);
         drop(lines);
         out.text()
+    }
+
+    #[test]
+    fn people_read_terminals_and_machines_the_rest() {
+        assert_eq!(usual_format(true), LogFormat::Text);
+        assert_eq!(usual_format(false), LogFormat::Json);
     }
 
     #[test]
