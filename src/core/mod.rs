@@ -8,6 +8,7 @@
 
 mod digest;
 mod feed;
+mod reader;
 mod selection;
 
 use std::sync::Arc;
@@ -16,13 +17,15 @@ use std::time::Duration;
 pub use self::selection::{Selection, SelectionError};
 
 use self::digest::Digest;
-use self::feed::{Feed, Taken};
+use self::feed::Feed;
+use self::reader::Reader;
 use crate::limits::Limits;
 use crate::metrics::delta::Deltas;
 use crate::run::RunSettings;
 use crate::run::outputs::{GapCause, OpenRun, Output, RunStatus, Wish};
 use crate::run::summary::RunSummary;
 use crate::run::table::RunTable;
+use crate::run::trace_id::TraceId;
 use crate::trace::batch::{Batch, ResourceInfo};
 use crate::trace::span::TraceSettings;
 use crate::wire::dialect::Dialect;
@@ -62,14 +65,23 @@ pub struct UnknownSystem(pub String);
 /// The core of one source.
 #[derive(Debug)]
 pub struct Core {
-    /// With the project that each tells of.
-    feeds: Vec<(Feed, Option<i64>)>,
+    feeds: Vec<OneFeed>,
     dialect: Dialect,
     runs: RunTable,
     digest: Digest,
     selection: Selection,
     /// What the table says, between two steps.
     outputs: Vec<Output>,
+}
+
+/// One of the feeds.
+#[derive(Debug)]
+struct OneFeed {
+    decoder: Feed,
+    /// The project that it tells of, or all.
+    project: Option<i64>,
+    /// Whether its connection is lost.
+    away: bool,
 }
 
 impl Core {
@@ -86,7 +98,11 @@ impl Core {
         };
         Ok(Self {
             feeds: (settings.feeds.iter())
-                .map(|project| (Feed::new(&limits), *project))
+                .map(|project| OneFeed {
+                    decoder: Feed::new(&limits),
+                    project: *project,
+                    away: false,
+                })
                 .collect(),
             runs: RunTable::new(dialect.system(), Arc::from(settings.source), run_settings),
             digest,
@@ -98,17 +114,8 @@ impl Core {
 
     /// Takes bytes of a feed, cut anywhere, that arrived at `now`.
     pub fn handle_bytes(&mut self, feed: usize, mut bytes: &[u8], now: Option<Time>) {
-        let Some((decoder, project)) = self.feeds.get_mut(feed) else {
+        let Some((decoder, mut reader)) = self.reading(feed, now) else {
             return;
-        };
-        let mut reader = Reader {
-            dialect: &mut self.dialect,
-            runs: &mut self.runs,
-            digest: &mut self.digest,
-            selection: &self.selection,
-            outputs: &mut self.outputs,
-            project: *project,
-            now,
         };
         while let Some(taken) = decoder.next(&mut bytes) {
             reader.take(taken);
@@ -118,17 +125,8 @@ impl Core {
     /// A feed is at its end. What is still open stays open: see
     /// [`Self::handle_end_of_runs`].
     pub fn handle_end_of_input(&mut self, feed: usize, now: Option<Time>) {
-        let Some((decoder, project)) = self.feeds.get_mut(feed) else {
+        let Some((decoder, mut reader)) = self.reading(feed, now) else {
             return;
-        };
-        let mut reader = Reader {
-            dialect: &mut self.dialect,
-            runs: &mut self.runs,
-            digest: &mut self.digest,
-            selection: &self.selection,
-            outputs: &mut self.outputs,
-            project: *project,
-            now,
         };
         if let Some(taken) = decoder.finish() {
             reader.take(taken);
@@ -144,17 +142,22 @@ impl Core {
 
     /// A feed may have lost something.
     pub fn handle_gap(&mut self, feed: usize, cause: GapCause, now: Time) {
-        let project = self.feeds.get(feed).and_then(|(_, project)| *project);
+        let Some(feed) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        feed.away |= cause == GapCause::Disconnect;
         let runs = &mut self.runs;
-        runs.handle_gap(cause, project, now, &mut self.outputs);
+        runs.handle_gap(cause, feed.project, now, &mut self.outputs);
         self.settle(Some(now));
     }
 
     /// A feed was connected anew, and begins with a new stream of bytes.
     pub fn handle_reconnect(&mut self, feed: usize, now: Option<Time>) {
         self.handle_end_of_input(feed, now);
-        let project = self.feeds.get(feed).and_then(|(_, project)| *project);
-        self.runs.handle_reconnect(project, now);
+        if let Some(feed) = self.feeds.get_mut(feed) {
+            feed.away = false;
+            self.runs.handle_reconnect(feed.project, now);
+        }
     }
 
     /// Takes a page of the server's log of a run, as it was asked for by
@@ -197,16 +200,23 @@ impl Core {
         self.settle(Some(now));
     }
 
-    /// Time goes by. To be called while the feed is connected.
+    /// Time goes by. Runs of a feed that is away are not silent: nobody could
+    /// hear them.
     pub fn handle_tick(&mut self, now: Time) {
-        self.runs.handle_tick(now, &mut self.outputs);
+        let feeds = &self.feeds;
+        let is_away = |project: Option<i64>| {
+            let tells_of = |feed: &OneFeed| feed.project.is_none() || feed.project == project;
+            feeds.iter().any(|feed| feed.away && tells_of(feed))
+        };
+        self.runs.handle_tick(now, is_away, &mut self.outputs);
         self.settle(Some(now));
         self.digest.tick(now);
     }
 
-    /// Time goes by, feed or no feed: a batch may be old enough.
-    pub fn handle_batch_age(&mut self, now: Time) {
-        self.digest.tick(now);
+    /// The clock was set: silences, waits and the age of a batch count from now.
+    pub fn handle_clock_set(&mut self, now: Time) {
+        self.runs.handle_clock_set(now);
+        self.digest.flush();
     }
 
     /// The program ends: what is finished goes out at once. Open runs stay open.
@@ -242,12 +252,12 @@ impl Core {
     /// The cursor to resume a feed from; empty when there is none.
     pub fn last_event_id(&self, feed: usize) -> &str {
         let feed = self.feeds.get(feed);
-        feed.map_or("", |(feed, _)| feed.last_event_id())
+        feed.map_or("", |feed| feed.decoder.last_event_id())
     }
 
     /// How long the server of a feed asked to wait before the next connection.
     pub fn retry(&self, feed: usize) -> Option<Duration> {
-        self.feeds.get(feed).and_then(|(feed, _)| feed.retry())
+        self.feeds.get(feed)?.decoder.retry()
     }
 
     /// The newest time of the feed.
@@ -258,6 +268,11 @@ impl Core {
     /// How many runs are open.
     pub fn open_runs(&self) -> usize {
         self.runs.len()
+    }
+
+    /// Whether the run of this trace is open.
+    pub fn is_open(&self, trace_id: &TraceId) -> bool {
+        self.runs.has(trace_id)
     }
 
     /// The open runs, in no order that matters.
@@ -276,62 +291,23 @@ impl Core {
         self.runs.bytes()
     }
 
+    /// The decoder of a feed, and what takes what comes out of it.
+    fn reading(&mut self, feed: usize, now: Option<Time>) -> Option<(&mut Feed, Reader<'_>)> {
+        let feed = self.feeds.get_mut(feed)?;
+        let reader = Reader {
+            dialect: &mut self.dialect,
+            runs: &mut self.runs,
+            digest: &mut self.digest,
+            selection: &self.selection,
+            outputs: &mut self.outputs,
+            project: feed.project,
+            now,
+        };
+        Some((&mut feed.decoder, reader))
+    }
+
     fn settle(&mut self, now: Option<Time>) {
         let now = now.unwrap_or(self.runs.clock());
         self.digest.take(&mut self.outputs, now);
-    }
-}
-
-/// What the reading of a feed needs, beside its decoder.
-struct Reader<'c> {
-    dialect: &'c mut Dialect,
-    runs: &'c mut RunTable,
-    digest: &'c mut Digest,
-    selection: &'c Selection,
-    outputs: &'c mut Vec<Output>,
-    project: Option<i64>,
-    now: Option<Time>,
-}
-
-impl Reader<'_> {
-    fn take(&mut self, taken: Taken<'_>) {
-        let frame = match taken {
-            Taken::Frame(frame) => frame,
-            Taken::Rejected(rejection) => return self.digest.reject(rejection),
-            Taken::Nothing => return,
-        };
-        let Self {
-            dialect,
-            runs,
-            digest,
-            selection,
-            outputs,
-            project,
-            now,
-        } = self;
-        let mut newest = None;
-        dialect.read(&frame, &mut |item| match item {
-            Item::Event { type_index, event } => {
-                digest.count(type_index);
-                newest = newest.max(event.at);
-                if !selection.has_workflow(&event.run.workflow) {
-                    return;
-                }
-                runs.handle_event(event, *now, outputs);
-                if !outputs.is_empty() {
-                    digest.take(outputs, now.unwrap_or(runs.clock()));
-                }
-            }
-            Item::Other { type_index } => digest.count(type_index),
-            Item::Lost { .. } => {
-                let now = now.unwrap_or(runs.clock());
-                runs.handle_gap(GapCause::Lagged, *project, now, outputs);
-                digest.take(outputs, now);
-            }
-            Item::Rejected(rejection) => digest.reject(rejection),
-        });
-        if let (Some(now), Some(at)) = (*now, newest) {
-            digest.delay(now.since(at));
-        }
     }
 }

@@ -12,7 +12,7 @@ use super::names;
 use super::node::{CHUNK_EVENTS_LEAST, Detail, Room};
 use super::outputs::{GapCause, OpenRun, Output, Repair, RunSlot, RunStatus, Wish};
 use super::summary::RunSummary;
-use super::trace_id::run_trace_id;
+use super::trace_id::{TraceId, run_trace_id};
 use super::tracked::{Fate, RunSettings, TrackedRun};
 use crate::limits::REDACTION_MARGIN_BYTES;
 use crate::wire::event::{Event, RunOutcome, RunRef, What};
@@ -114,7 +114,9 @@ impl RunTable {
             if concerns(project, run) {
                 run.expect_repeats();
                 // It could not be heard while there was no feed.
-                run.heard = run.heard.max(now.unwrap_or(Time::ZERO));
+                if let Some(now) = now {
+                    run.count_from(now);
+                }
             }
         }
     }
@@ -211,6 +213,9 @@ impl RunTable {
         for slot in self.open_slots() {
             self.with(slot, |run, settings, wishes| {
                 run.tell_progress_at(now, settings, out);
+                if is_away(run.meta().project) {
+                    return Fate::Open;
+                }
                 let limits = &settings.limits;
                 if let Some(since) = run.held_since() {
                     if now.since(since) > limits.repair_wait_max && left > 0 {
@@ -268,6 +273,18 @@ impl RunTable {
         let slot = *self.by_trace.get(trace_id)?;
         let run = self.slots.get(slot as usize)?.as_deref()?;
         Some(run.summary_so_far())
+    }
+
+    /// The clock was set: silences and waits count from now.
+    pub fn handle_clock_set(&mut self, now: Time) {
+        for run in self.slots.iter_mut().flatten() {
+            run.count_from(now);
+        }
+    }
+
+    /// Whether the run of this trace is open.
+    pub fn has(&self, trace_id: &TraceId) -> bool {
+        self.by_trace.contains_key(trace_id)
     }
 
     /// How many runs are open.

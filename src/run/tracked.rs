@@ -137,6 +137,15 @@ impl TrackedRun {
         self.repeats.expect();
     }
 
+    /// Neither its silence nor its waiting until now counts.
+    pub(super) fn count_from(&mut self, now: Time) {
+        self.heard = now;
+        if let Some(hold) = &mut self.hold {
+            hold.since = now;
+        }
+        self.asked = self.asked.map(|_| now);
+    }
+
     /// Takes the next event of the feed.
     pub(super) fn accept(
         &mut self,

@@ -96,6 +96,11 @@ impl Batcher {
         self.closed.pop_front()
     }
 
+    /// The next body that is full.
+    pub fn poll_full(&mut self) -> Option<Batch> {
+        self.closed.pop_front()
+    }
+
     /// The next body, be it full or not.
     pub fn flush(&mut self) -> Option<Batch> {
         if self.closed.is_empty() {
