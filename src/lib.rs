@@ -21,15 +21,22 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod export;
 pub mod limits;
+pub mod logs;
 pub mod metrics;
 pub mod net;
 pub mod replay;
 pub mod run;
+pub mod self_trace;
+pub mod sidecar;
+pub mod sim;
 pub mod source;
 pub mod store;
 pub mod trace;

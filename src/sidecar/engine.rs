@@ -4,17 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::book::{Book, RunRow, trace_id};
-use super::clock::now;
+use super::book::{Book, Finished, RunRow, trace_id};
 use crate::admin::{Ask, RunDetail, RunsPage, RunsQuery};
 use crate::core::Core;
 use crate::export::ExportTally;
+use crate::limits::{FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX};
 use crate::logs::{LineWriter, Logs};
 use crate::metrics::Metrics;
-use crate::run::outputs::GapCause;
+use crate::net::clock::now;
+use crate::run::outputs::{GapCause, OpenRun};
 use crate::run::summary::RunSummary;
 use crate::source::{FeedNews, FromFeed, Loss, LossKind, Resume};
 use crate::store::outbox::Outbox;
@@ -54,19 +55,28 @@ pub struct FinishedRun {
 /// The way to the backend.
 #[derive(Debug)]
 pub struct ExportParts {
-    /// Batches to be packed.
-    pub batches: mpsc::Sender<Batch>,
+    /// Batches to be packed, until there are no more.
+    pub batches: Option<mpsc::Sender<Batch>>,
     /// What waits for the backend.
     pub outbox: Arc<Outbox>,
     /// How sending goes.
     pub tally: Arc<ExportTally>,
 }
 
-/// Ends when it is said, or nobody is left to say it.
-async fn said(flag: &mut watch::Receiver<bool>) {
-    if flag.wait_for(|said| *said).await.is_err() {
-        std::future::pending().await
-    }
+/// How far the program is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It runs, or drains and has time.
+    Running,
+    /// It drains, and has no more time to read.
+    Hurry,
+    /// All is done.
+    End,
+}
+
+/// Ends when it is so far, or nobody is left to say so.
+async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
+    let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
 /// How often time is told to those who wait for it.
@@ -81,6 +91,32 @@ pub struct Engine {
     feeds: Vec<FeedState>,
     last_event: Option<Time>,
     swept: Instant,
+    pace: Pace,
+}
+
+/// Notices when the clock on the wall is set, or stood still with the machine.
+#[derive(Debug)]
+struct Pace {
+    wall: Time,
+    steady: Instant,
+}
+
+/// A difference that no adjustment of a running clock makes.
+const JUMP: Duration = Duration::from_secs(5);
+
+impl Pace {
+    /// Whether the wall went on otherwise than time did since this was asked last.
+    fn has_jumped(&mut self, wall: Time, steady: Instant) -> bool {
+        let expected = self.wall.plus(steady.duration_since(self.steady));
+        *self = Self { wall, steady };
+        wall.since(expected) > JUMP || expected.since(wall) > JUMP
+    }
+}
+
+/// A run on a page of the API.
+enum Listed<'b> {
+    Open(OpenRun),
+    Finished(&'b Finished),
 }
 
 /// What is known of a feed's connection.
@@ -100,35 +136,66 @@ impl Engine {
             parts,
             last_event: None,
             swept: Instant::now(),
+            pace: Pace {
+                wall: now(),
+                steady: Instant::now(),
+            },
         }
     }
 
     /// Runs until the feeds have ended, which they do when they are told to
-    /// stop, or until `hurry` says that there is no time left. Then gives the
-    /// last batches away.
+    /// stop, or until there is no time left. Then gives the last batches away,
+    /// says so, and goes on to answer and to count until its end is called.
     pub async fn run(
         mut self,
         mut feeds: mpsc::Receiver<FromFeed>,
         mut asks: mpsc::Receiver<Ask>,
-        mut hurry: watch::Receiver<bool>,
+        mut phase: watch::Receiver<Phase>,
+        flushed: oneshot::Sender<()>,
     ) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 news = feeds.recv() => match news {
-                    Some(news) => self.hear(news),
+                    Some(news) => self.hear_all(news, &mut feeds),
                     None => break,
                 },
                 Some(ask) = asks.recv() => self.answer(ask),
                 _ = tick.tick() => self.tick(),
-                () = said(&mut hurry) => break,
+                () = reached(&mut phase, Phase::Hurry) => break,
             }
             self.give_out().await;
         }
         self.parts.core.handle_drain();
         self.give_out().await;
+        if let Some(export) = &mut self.parts.export {
+            export.batches = None;
+        }
+        let _ = flushed.send(());
+        loop {
+            tokio::select! {
+                Some(ask) = asks.recv() => self.answer(ask),
+                _ = tick.tick() => self.tell_export(now()),
+                () = reached(&mut phase, Phase::End) => break,
+            }
+        }
         self.tell_export(now());
+    }
+
+    /// Hears what waits, up to the bytes of one large piece: a server sends many
+    /// small ones, and what is to be done after them is done once for all.
+    fn hear_all(&mut self, first: FromFeed, feeds: &mut mpsc::Receiver<FromFeed>) {
+        let mut bytes = first.news.size();
+        self.hear(first);
+        for _ in 1..FEED_PIECES_MAX {
+            if bytes >= FEED_PIECE_BYTES_MAX {
+                return;
+            }
+            let Ok(next) = feeds.try_recv() else { return };
+            bytes += next.news.size();
+            self.hear(next);
+        }
     }
 
     fn hear(&mut self, FromFeed { feed, news }: FromFeed) {
@@ -190,11 +257,11 @@ impl Engine {
 
     fn tick(&mut self) {
         let now = now();
-        // Runs fall silent by time in which they could have been heard.
-        if self.feeds.iter().all(|feed| feed.connected) {
-            self.parts.core.handle_tick(now);
+        if self.pace.has_jumped(now, Instant::now()) {
+            tracing::warn!("the clock was set: waits and silences count from now");
+            self.parts.core.handle_clock_set(now);
         }
-        self.parts.core.handle_batch_age(now);
+        self.parts.core.handle_tick(now);
         if let Some(at) = self.last_event {
             self.parts.metrics.set_source_last_event(at, now);
         }
@@ -227,40 +294,58 @@ impl Engine {
         let types = parts.core.event_types();
         parts.metrics.apply(parts.core.deltas(), types, now);
         parts.core.deltas().clear();
-        let summaries: Vec<_> = std::iter::from_fn(|| parts.core.poll_summary()).collect();
-        if !summaries.is_empty() && parts.finished.is_some() {
+        let mut ended = Vec::new();
+        while let Some(summary) = self.parts.core.poll_summary() {
+            self.finished(&summary);
+            ended.push(summary);
+        }
+        if !ended.is_empty() && self.parts.finished.is_some() {
             // Whoever watches wants to see a finished run with all its spans.
-            parts.core.handle_drain();
+            self.parts.core.handle_drain();
         }
         while let Some(batch) = self.parts.core.poll_batch() {
-            for span in spans(&batch.body) {
-                self.parts.book.add_span(span.trace_id, span.bytes);
-            }
-            if let Some(export) = &self.parts.export {
+            self.keep_spans(&batch);
+            if let Some(export) = &self.parts.export
+                && let Some(batches) = &export.batches
+            {
                 // The packer ends only after this loop.
-                let _ = export.batches.send(batch).await;
+                let _ = batches.send(batch).await;
             }
         }
-        for summary in summaries {
-            self.finished(summary);
-        }
+        self.show(ended);
         // Nobody can be asked yet: what the core wishes to know stays unknown.
         while self.parts.core.poll_wish().is_some() {}
     }
 
-    fn finished(&mut self, summary: RunSummary) {
+    fn finished(&mut self, summary: &RunSummary) {
         if let Some(lines) = &self.parts.run_lines
-            && let Ok(mut line) = serde_json::to_vec(&summary)
+            && let Ok(mut line) = serde_json::to_vec(summary)
         {
             line.push(b'\n');
             lines.line(line);
         }
-        let Some(id) = trace_id(&summary.trace_id) else {
+        if let Some(id) = trace_id(&summary.trace_id) {
+            let row = RunRow::of_finished(summary);
+            self.parts.book.add_finished(id, summary, row);
+        }
+    }
+
+    /// Spans of runs that the book has forgotten already would never leave it.
+    fn keep_spans(&mut self, batch: &Batch) {
+        let Parts { core, book, .. } = &mut self.parts;
+        for span in spans(&batch.body) {
+            if book.has(&span.trace_id) || core.is_open(&span.trace_id) {
+                book.add_span(span.trace_id, span.bytes);
+            }
+        }
+    }
+
+    fn show(&mut self, ended: Vec<RunSummary>) {
+        let Some(watcher) = &self.parts.finished else {
             return;
         };
-        let row = RunRow::of_finished(&summary);
-        self.parts.book.add_finished(id, &summary, row);
-        if let Some(watcher) = &self.parts.finished {
+        for summary in ended {
+            let id = trace_id(&summary.trace_id).unwrap_or_default();
             let spans = self.parts.book.spans(&id).spans;
             // Whoever watches too slowly misses some.
             let _ = watcher.try_send(FinishedRun { summary, spans });
@@ -292,24 +377,27 @@ impl Engine {
                     .is_none_or(|wanted| workflow == wanted)
         };
         let core = &self.parts.core;
-        let mut open: Vec<_> = core
-            .runs()
-            .filter(|run| {
-                let state = if run.waiting { "waiting" } else { "running" };
-                fits(state, &run.meta.workflow, true)
-            })
-            .collect();
-        open.sort_unstable_by_key(|run| std::cmp::Reverse((run.start, run.meta.trace_id)));
-        let open = open.iter().map(|run| RunRow::of_open(run, now));
+        let open = core.runs().filter(|run| {
+            let state = if run.waiting { "waiting" } else { "running" };
+            fits(state, &run.meta.workflow, true)
+        });
         let finished = self.parts.book.all_finished();
         let finished = finished.filter(|run| fits(run.row.state, &run.row.workflow, false));
+        // A page is short, and the rows of all runs are not: only those on it are made.
+        let mut all: Vec<(Time, Listed<'_>)> = open
+            .map(|run| (run.start, Listed::Open(run)))
+            .chain(finished.map(|run| (run.start, Listed::Finished(run))))
+            .collect();
+        all.sort_unstable_by_key(|(start, _)| std::cmp::Reverse(*start));
+        all.truncate(query.limit);
+        let row = |listed: Listed<'_>| match listed {
+            Listed::Open(run) => RunRow::of_open(&run, now),
+            Listed::Finished(run) => run.row.clone(),
+        };
         RunsPage {
             open: core.open_runs(),
             finished: self.parts.book.all_finished().count(),
-            runs: open
-                .chain(finished.map(|run| run.row.clone()))
-                .take(query.limit)
-                .collect(),
+            runs: all.into_iter().map(|(_, listed)| row(listed)).collect(),
         }
     }
 
@@ -339,5 +427,82 @@ impl Engine {
             summary: Arc::clone(&finished.summary),
             spans: book.spans(&trace_id),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::{Config, Environment, Flags};
+    use crate::metrics::Settings;
+    use crate::wire::dialect::Dialect;
+
+    /// What is counted of a recording that waits in pieces of this size.
+    async fn counted(piece_bytes: usize) -> String {
+        let feed = Bytes::from_static(include_bytes!("../../examples/feeds/review.sse"));
+        let variables = Environment::from_iter([("AKRIBES_URL", "http://localhost:1")]);
+        let config = Config::load(&Flags::default(), &variables).unwrap();
+        let metrics = Metrics::new(&Settings::new(&config.limits, Dialect::SYSTEMS)).unwrap();
+        let registry = metrics.registry().clone();
+        let mut engine = Engine::new(Parts {
+            core: Core::new(config.core_settings()).unwrap(),
+            metrics,
+            book: Book::new(10, 1 << 20),
+            feeds: 1,
+            export: None,
+            run_lines: None,
+            finished: None,
+            logs: None,
+        });
+        let (pieces, mut to_hear) = mpsc::channel(feed.len());
+        let mut left = feed;
+        while !left.is_empty() {
+            let piece = left.split_to(left.len().min(piece_bytes));
+            let news = FeedNews::Bytes(piece);
+            pieces.try_send(FromFeed { feed: 0, news }).unwrap();
+        }
+        drop(pieces);
+        let (_asks, asked) = mpsc::channel(1);
+        let (_phase, phases) = watch::channel(Phase::End);
+        let (flushed, _) = oneshot::channel();
+        while let Ok(news) = to_hear.try_recv() {
+            engine.hear_all(news, &mut to_hear);
+        }
+        engine.run(to_hear, asked, phases, flushed).await;
+        let families = registry.gather();
+        let of_events = families
+            .iter()
+            .filter(|family| family.name() == "runtrail_events_total");
+        let series: Vec<_> = of_events.flat_map(|family| family.get_metric()).collect();
+        format!("{series:?}")
+    }
+
+    #[tokio::test]
+    async fn pieces_that_wait_together_are_all_heard_in_their_order() {
+        let whole = counted(usize::MAX).await;
+        assert!(whole.contains("AgentOutput"), "{whole}");
+        for piece_bytes in [1, 97, 7_000, FEED_PIECE_BYTES_MAX] {
+            assert_eq!(counted(piece_bytes).await, whole, "{piece_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_told_from_one_that_goes() {
+        let steady = Instant::now();
+        let second = |n: u64| Time(1_000_000_000_000 + n * 1_000_000_000);
+        let mut pace = Pace {
+            wall: second(0),
+            steady,
+        };
+        let mut jumped =
+            |wall, after| pace.has_jumped(second(wall), steady + Duration::from_secs(after));
+        assert!(!jumped(1, 1));
+        assert!(!jumped(3, 4), "a second is an adjustment");
+        assert!(jumped(3_600, 5), "forward");
+        assert!(!jumped(3_601, 6), "it goes on from there");
+        assert!(jumped(10, 7), "back");
+        assert!(!jumped(60, 57), "a tick that came late");
     }
 }

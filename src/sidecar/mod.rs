@@ -10,9 +10,11 @@
 
 pub mod book;
 pub mod budget;
+mod drain;
 pub mod engine;
-mod packer;
+pub mod packer;
 mod start;
 
+pub use self::drain::{Died, LeftBehind, Started};
 pub(crate) use self::start::bind;
-pub use self::start::{Died, Hooks, LeftBehind, StartError, Started, start};
+pub use self::start::{Hooks, StartError, start};

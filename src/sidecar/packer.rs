@@ -1,40 +1,65 @@
 //! Batches become bodies that are ready to send: compressed once, beside the
-//! main loop, and put into the outbox in order.
+//! main loop, and put into the outbox in order. A thread of its own does that:
+//! nothing that other parts wait for can be in its way.
 
+use std::io;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::export::pack::pack;
 use crate::export::{Compression, ExportTally};
+use crate::limits::PACKING_BATCHES_MAX;
 use crate::net::clock::now;
 use crate::store::outbox::{Outbox, OutboxStatus};
 use crate::trace::batch::Batch;
 
-/// Packs until no batch will come any more.
-pub(super) async fn run(
-    mut batches: mpsc::Receiver<Batch>,
+/// The way in, and the news that all of it is packed: when the way in is
+/// dropped. Without such news the packer has died.
+#[derive(Debug)]
+pub struct Packer {
+    /// Batches to be packed.
+    pub batches: mpsc::Sender<Batch>,
+    /// Whether the last of them is in the outbox.
+    pub ended: oneshot::Receiver<()>,
+}
+
+/// Starts to pack. At its end the outbox is closed.
+pub fn start(
     compression: Compression,
     outbox: Arc<Outbox>,
     tally: Arc<ExportTally>,
+) -> io::Result<Packer> {
+    let (batches, to_pack) = mpsc::channel(PACKING_BATCHES_MAX);
+    let (end, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("packer".to_owned())
+        .spawn(move || {
+            run(to_pack, compression, &outbox, &tally);
+            outbox.close();
+            // Nobody may want to know.
+            let _ = end.send(());
+        })?;
+    Ok(Packer { batches, ended })
+}
+
+fn run(
+    mut batches: mpsc::Receiver<Batch>,
+    compression: Compression,
+    outbox: &Outbox,
+    tally: &ExportTally,
 ) {
     let mut overflow = Overflow::default();
-    while let Some(batch) = batches.recv().await {
+    while let Some(batch) = batches.blocking_recv() {
         let spans = batch.spans;
-        let packing = tokio::task::spawn_blocking(move || pack(batch, compression));
-        // A packing that panics would be a fault of ours; its spans are counted as lost.
-        let pushed = match packing.await {
-            Ok(packed) => outbox.push(packed, now()).is_ok(),
-            Err(_) => false,
-        };
-        if pushed {
-            overflow.pushed(&outbox.status());
-        } else {
-            tally.drop_full(spans);
-            overflow.dropped(spans);
+        match outbox.push(pack(batch, compression), now()) {
+            Ok(()) => overflow.pushed(&outbox.status()),
+            Err(_) => {
+                tally.drop_full(spans);
+                overflow.dropped(spans);
+            }
         }
     }
-    outbox.close();
 }
 
 /// An outbox that is full, from the first batch that did not fit until half of it

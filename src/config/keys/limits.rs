@@ -107,7 +107,7 @@ keys! {
         .effect("How long a run waits for its repair before it goes out without.")
         .changed_by(TUNER);
     OUTBOX_BYTES_MAX: Bytes = key("limits.outbox_bytes_max", bytes(4 * MIB, 64 * GIB))
-        .default("64MiB")
+        .default("32MiB")
         .effect("Batches that wait for the backend, compressed. When it is full spans are dropped and counted; metrics and summaries go on.")
         .changed_by("whoever knows how long the backend may be away");
     RECENT_RUNS_MAX: Count = key("limits.recent_runs_max", count(1, 1_000_000))
@@ -115,7 +115,7 @@ keys! {
         .effect("Finished runs that the API remembers.")
         .changed_by(TUNER);
     RECENT_RUNS_BYTES_MAX: Bytes = key("limits.recent_runs_bytes_max", bytes(MIB, 64 * GIB))
-        .default("16MiB")
+        .default("8MiB")
         .effect("What these may hold, with their spans.")
         .changed_by(TUNER);
     METRIC_SERIES_MAX: Count = key("limits.metric_series_max", count(1, 10_000_000))

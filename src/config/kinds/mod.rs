@@ -302,6 +302,16 @@ impl Kind for LogFilter {
                 return Err(format!("{}: did you mean `{level}`?", shown(&word)));
             }
         }
+        // Alone it would silence everything else, which nobody means.
+        let alone = text.trim();
+        let is_word = alone.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if is_word && !LEVELS.contains(&&*alone.to_ascii_lowercase()) && alone != "runtrail" {
+            return Err(format!(
+                "{} is no level: write one of {}; or `{alone}=debug`, if it is a module",
+                shown(alone),
+                LEVELS.join(", ")
+            ));
+        }
         EnvFilter::builder().parse(&text).map_err(|_| {
             format!(
                 "{} is no filter of logs: write a level ({}), or `level,module=level`",

@@ -1,0 +1,189 @@
+//! `/metrics`, `/healthz`, `/readyz`, and nothing else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Ask;
+use super::page::Page;
+use crate::limits::ADMIN_CONNECTIONS_MAX;
+use crate::net::clock::now;
+use crate::net::serve::{Body, ServeLimits, WhenFull, serve, text, whole};
+
+/// What the listener shows.
+#[derive(Debug)]
+pub struct ProbesSettings {
+    /// Where the metrics are.
+    pub registry: Registry,
+    /// Whom to ask whether the main loop lives.
+    pub asks: mpsc::Sender<Ask>,
+    /// Whether everything is configured and listening.
+    pub ready: Arc<AtomicBool>,
+}
+
+/// The listener of metrics and probes.
+#[derive(Debug, Clone)]
+pub struct Probes {
+    page: Arc<Page>,
+    asks: mpsc::Sender<Ask>,
+    ready: Arc<AtomicBool>,
+}
+
+/// A probe or a scrape is done far sooner.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A main loop that takes longer than this to answer counts as hung.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
+impl Probes {
+    /// One that shows these.
+    pub fn new(settings: ProbesSettings) -> Self {
+        Self {
+            page: Arc::new(Page::new(settings.registry)),
+            asks: settings.asks,
+            ready: settings.ready,
+        }
+    }
+
+    /// Serves until it is told to stop.
+    pub async fn serve(self, listener: TcpListener, stop: watch::Receiver<bool>) {
+        let limits = ServeLimits {
+            connections_max: ADMIN_CONNECTIONS_MAX,
+            when_full: WhenFull::CloseOldest,
+            head_time_max: HEAD_TIME_MAX,
+            request_bytes_max: 0,
+            connection_time_max: Some(CONNECTION_TIME_MAX),
+            // A connection that is kept would take the place of a probe.
+            keep_alive: false,
+        };
+        serve(listener, limits, stop, move |_, request| {
+            let probes = self.clone();
+            async move { probes.answer(&request).await }
+        })
+        .await;
+    }
+
+    async fn answer(&self, request: &Request<Bytes>) -> Response<Body> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        }
+        match request.uri().path() {
+            "/metrics" => self.metrics().await,
+            "/healthz" => self.health().await,
+            "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
+            "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /healthz and /readyz\n",
+            ),
+        }
+    }
+
+    async fn metrics(&self) -> Response<Body> {
+        let page = Arc::clone(&self.page);
+        let page = tokio::task::spawn_blocking(move || page.text(now()));
+        // A page that panics is none.
+        match page.await.ok().flatten() {
+            Some(page) => whole(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                page,
+            ),
+            None => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many pages are on their way to readers that are too slow\n",
+            ),
+        }
+    }
+
+    async fn health(&self) -> Response<Body> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.asks.send(Ask::Alive(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(ANSWER_TIME_MAX, asked).await {
+            Ok(Some(())) => text(StatusCode::OK, "alive\n"),
+            _ => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the main loop does not answer\n",
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probes() -> (Probes, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
+        let (asks, asked) = mpsc::channel(1);
+        let ready = Arc::new(AtomicBool::new(false));
+        let probes = Probes::new(ProbesSettings {
+            registry: Registry::new(),
+            asks,
+            ready: Arc::clone(&ready),
+        });
+        (probes, asked, ready)
+    }
+
+    async fn status(probes: &Probes, method: Method, path: &str) -> StatusCode {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.body(Bytes::new()).unwrap();
+        probes.answer(&request).await.status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_main_loop_that_does_not_answer_is_dead() {
+        let (probes, mut asked, _) = probes();
+        let hung = status(&probes, Method::GET, "/healthz").await;
+        assert_eq!(hung, StatusCode::SERVICE_UNAVAILABLE);
+        // The question that nobody took still stands in the queue.
+        asked.recv().await;
+        let loop_of_its_own = tokio::spawn(async move {
+            let Some(Ask::Alive(reply)) = asked.recv().await else {
+                panic!("no other question was asked");
+            };
+            reply.send(()).unwrap();
+            asked
+        });
+        assert_eq!(
+            status(&probes, Method::GET, "/healthz").await,
+            StatusCode::OK
+        );
+        drop(loop_of_its_own.await.unwrap());
+        let gone = status(&probes, Method::GET, "/healthz").await;
+        assert_eq!(gone, StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn it_is_ready_when_it_says_so_and_no_longer_while_it_drains() {
+        let (probes, _asked, ready) = probes();
+        for (is_ready, expected) in [
+            (false, StatusCode::SERVICE_UNAVAILABLE),
+            (true, StatusCode::OK),
+            (false, StatusCode::SERVICE_UNAVAILABLE),
+        ] {
+            ready.store(is_ready, Ordering::Release);
+            assert_eq!(status(&probes, Method::GET, "/readyz").await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn there_is_nothing_else_and_nothing_to_change() {
+        let (probes, _asked, _) = probes();
+        let other = status(&probes, Method::GET, "/api/runs").await;
+        assert_eq!(other, StatusCode::NOT_FOUND);
+        let post = status(&probes, Method::POST, "/metrics").await;
+        assert_eq!(post, StatusCode::METHOD_NOT_ALLOWED);
+        let metrics = status(&probes, Method::GET, "/metrics").await;
+        assert_eq!(metrics, StatusCode::OK);
+    }
+}

@@ -1,0 +1,164 @@
+//! `process_*`: what the system says of this process, read when it is asked for.
+//! Where there is no `/proc` there is nothing to tell.
+
+use std::fs;
+
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Gauge, IntGauge};
+
+/// Linux counts times in hundredths of a second for everybody who asks.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What is read of the process.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Figures {
+    cpu_seconds: f64,
+    start_seconds: f64,
+    resident_bytes: u64,
+    virtual_bytes: u64,
+    threads: u64,
+}
+
+/// The families, none of them when the system does not tell.
+pub(super) fn families() -> Vec<MetricFamily> {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let (stat, all) = (read("/proc/self/stat"), read("/proc/stat"));
+    let Some(figures) = figures(&stat, &all) else {
+        return Vec::new();
+    };
+    let mut families = shown(figures).unwrap_or_default();
+    if let Ok(entries) = fs::read_dir("/proc/self/fd") {
+        // One of them is the folder itself, which is open while it is read.
+        let open = entries.count().saturating_sub(1) as i64;
+        families.extend(gauge(
+            "process_open_fds",
+            "Number of open file descriptors.",
+            open,
+        ));
+    }
+    if let Some(max) = fds_max(&read("/proc/self/limits")) {
+        let help = "Maximum number of open file descriptors.";
+        families.extend(gauge("process_max_fds", help, max));
+    }
+    families
+}
+
+/// Reads `/proc/self/stat` and the time of the boot from `/proc/stat`.
+fn figures(stat: &str, all: &str) -> Option<Figures> {
+    // The name, in brackets, may hold anything; what follows it is numbers.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    // Counted from the state, which is the third field of the manual.
+    let field = |manual: usize| fields.get(manual - 3)?.parse::<u64>().ok();
+    let boot = all.lines().find_map(|line| line.strip_prefix("btime "))?;
+    let boot: u64 = boot.trim().parse().ok()?;
+    Some(Figures {
+        cpu_seconds: (field(14)? + field(15)?) as f64 / TICKS_PER_SECOND,
+        start_seconds: boot as f64 + field(22)? as f64 / TICKS_PER_SECOND,
+        resident_bytes: field(24)? * page_bytes(),
+        virtual_bytes: field(23)?,
+        threads: field(20)?,
+    })
+}
+
+fn fds_max(limits: &str) -> Option<i64> {
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"))?;
+    line.split_ascii_whitespace().nth(3)?.parse().ok()
+}
+
+/// The size of a page of memory, told by the kernel through the auxiliary vector.
+fn page_bytes() -> u64 {
+    const AT_PAGESZ: u64 = 6;
+    let vector = fs::read("/proc/self/auxv").unwrap_or_default();
+    let mut words = vector.chunks_exact(8).map(|word| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(word);
+        u64::from_ne_bytes(bytes)
+    });
+    while let (Some(key), Some(value)) = (words.next(), words.next()) {
+        if key == AT_PAGESZ {
+            return value;
+        }
+    }
+    4096
+}
+
+fn shown(figures: Figures) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let help = "Total user and system CPU time spent in seconds.";
+    let cpu = prometheus::Counter::new("process_cpu_seconds_total", help)?;
+    cpu.inc_by(figures.cpu_seconds);
+    let help = "Start time of the process since unix epoch in seconds.";
+    let start = Gauge::new("process_start_time_seconds", help)?;
+    start.set(figures.start_seconds);
+    let mut families = cpu.collect();
+    families.extend(start.collect());
+    for (name, help, value) in [
+        (
+            "process_resident_memory_bytes",
+            "Resident memory size in bytes.",
+            figures.resident_bytes,
+        ),
+        (
+            "process_virtual_memory_bytes",
+            "Virtual memory size in bytes.",
+            figures.virtual_bytes,
+        ),
+        (
+            "process_threads",
+            "Number of OS threads in the process.",
+            figures.threads,
+        ),
+    ] {
+        families.extend(gauge(name, help, value as i64));
+    }
+    Ok(families)
+}
+
+fn gauge(name: &str, help: &str, value: i64) -> Vec<MetricFamily> {
+    let Ok(gauge) = IntGauge::new(name, help) else {
+        return Vec::new();
+    };
+    gauge.set(value);
+    gauge.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "7 (a) b) S 1 7 7 0 -1 0 9 0 0 0 150 50 0 0 20 0 3 0 200 1000000 5 0 0";
+
+    #[test]
+    fn the_figures_stand_behind_a_name_that_may_hold_anything() {
+        let figures = figures(STAT, "cpu 1\nbtime 1000\n").unwrap();
+        assert_eq!(figures.cpu_seconds, 2.0);
+        assert_eq!(figures.start_seconds, 1_002.0);
+        assert_eq!(figures.resident_bytes, 5 * page_bytes());
+        assert_eq!((figures.virtual_bytes, figures.threads), (1_000_000, 3));
+    }
+
+    #[test]
+    fn what_is_no_such_file_gives_no_figures() {
+        for stat in ["", "7 (x", "7 (x) S", "7 (x) S a b c"] {
+            assert_eq!(figures(stat, "btime 1\n"), None);
+        }
+        assert_eq!(figures(STAT, "cpu\n"), None);
+    }
+
+    #[test]
+    fn this_process_uses_memory_and_descriptors() {
+        let families = families();
+        let names: Vec<_> = families.iter().map(MetricFamily::name).collect();
+        assert!(
+            names.contains(&"process_resident_memory_bytes"),
+            "{names:?}"
+        );
+        assert!(names.contains(&"process_max_fds"), "{names:?}");
+        for family in &families {
+            let metric = &family.get_metric()[0];
+            assert!(metric.get_gauge().get_value() + metric.get_counter().get_value() >= 0.0);
+        }
+    }
+}

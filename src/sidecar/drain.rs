@@ -1,0 +1,172 @@
+//! A running sidecar, and its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Span;
+use tracing::field::Empty;
+
+use super::engine::Phase;
+use crate::logs::Lines;
+use crate::store::outbox::Outbox;
+
+/// A part of it ended by itself, which is a fault of ours.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0} ended unexpectedly: this is a fault of runtrail, please report it with the lines above"
+)]
+pub struct Died(&'static str);
+
+/// A sidecar that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Where metrics and probes are.
+    pub metrics: SocketAddr,
+    /// Where the API is.
+    pub local: SocketAddr,
+    pub(super) engine: JoinHandle<()>,
+    pub(super) feeds: JoinSet<()>,
+    pub(super) export: Option<RunningExport>,
+    pub(super) listeners: JoinSet<()>,
+    pub(super) ready: Arc<AtomicBool>,
+    pub(super) stop_feeds: watch::Sender<bool>,
+    pub(super) phase: watch::Sender<Phase>,
+    /// Whether the main loop has given away all that it had.
+    pub(super) flushed: oneshot::Receiver<()>,
+    pub(super) stop_listeners: watch::Sender<bool>,
+    pub(super) drain_max: Duration,
+    /// Dropped last, so that the last run is written.
+    pub(super) _run_lines: Option<Lines>,
+}
+
+/// The parts that send.
+#[derive(Debug)]
+pub(super) struct RunningExport {
+    /// Whether the last body is in the outbox.
+    pub(super) packed: oneshot::Receiver<()>,
+    pub(super) exporter: JoinHandle<()>,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// What a drain left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeftBehind {
+    /// Bodies that the backend has not taken.
+    pub batches: usize,
+    /// Whether events that were read, or spans made of them, did not even get
+    /// as far as the outbox.
+    pub unread: bool,
+}
+
+impl LeftBehind {
+    /// Whether nothing was.
+    pub const fn is_nothing(self) -> bool {
+        self.batches == 0 && !self.unread
+    }
+}
+
+/// How long answers that are on their way may take at the very end.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+impl Started {
+    /// Runs until `stop` says so, and then drains: reading stops, what is
+    /// finished goes out, and all of it takes no longer than `drain_max`.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<LeftBehind, Died> {
+        tokio::select! {
+            () = stop => {}
+            _ = &mut self.engine => return Err(Died("the main loop")),
+            part = export_died(&mut self.export) => return Err(Died(part)),
+            Some(_) = self.feeds.join_next() => return Err(Died("the reading of a feed")),
+            Some(_) = self.listeners.join_next() => return Err(Died("a listener")),
+        }
+        self.drain().await
+    }
+
+    #[tracing::instrument(skip_all, fields(batches_left = Empty))]
+    async fn drain(mut self) -> Result<LeftBehind, Died> {
+        let begin = Instant::now();
+        self.ready.store(false, Ordering::Release);
+        tracing::info!("draining: reading has stopped");
+        let _ = self.stop_feeds.send(true);
+        let mut left = LeftBehind::default();
+        // What was read but not yet looked at has a quarter of the time.
+        let in_time = timeout_at(begin + self.drain_max / 4, &mut self.flushed).await;
+        let flushed = match in_time {
+            Ok(flushed) => flushed,
+            Err(_) => {
+                left.unread = true;
+                let _ = self.phase.send(Phase::Hurry);
+                let late = timeout_at(begin + self.drain_max / 2, &mut self.flushed).await;
+                late.unwrap_or(Ok(()))
+            }
+        };
+        flushed.map_err(|_| Died("the main loop"))?;
+        if let Some(export) = self.export.take() {
+            deliver(export, begin + self.drain_max, &mut left).await?;
+        }
+        // Until here it has answered who asks, and told what is sent.
+        let _ = self.phase.send(Phase::End);
+        let _ = timeout(LAST_ANSWERS, &mut self.engine).await;
+        let _ = self.stop_listeners.send(true);
+        let listeners = async { while self.listeners.join_next().await.is_some() {} };
+        let _ = timeout(LAST_ANSWERS, listeners).await;
+        Span::current().record("batches_left", left.batches as i64);
+        tell(left);
+        Ok(left)
+    }
+}
+
+/// Waits until the backend has everything, or the time is over.
+async fn deliver(
+    mut export: RunningExport,
+    until: Instant,
+    left: &mut LeftBehind,
+) -> Result<(), Died> {
+    match timeout_at(until, &mut export.packed).await {
+        Ok(packed) => packed.map_err(|_| Died("the packing of spans"))?,
+        Err(_) => left.unread = true,
+    }
+    match timeout_at(until, &mut export.exporter).await {
+        Ok(Err(error)) if error.is_panic() => return Err(Died("the exporter")),
+        Ok(_) => {}
+        Err(_) => export.exporter.abort(),
+    }
+    left.batches = export.outbox.status().batches;
+    Ok(())
+}
+
+/// Which part of the export has died, if one does.
+async fn export_died(export: &mut Option<RunningExport>) -> &'static str {
+    let Some(export) = export else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = &mut export.packed => "the packing of spans",
+        ended = &mut export.exporter => {
+            let _: Result<(), JoinError> = ended;
+            "the exporter"
+        }
+    }
+}
+
+fn tell(left: LeftBehind) {
+    if left.is_nothing() {
+        tracing::info!("drained: nothing is left behind");
+        return;
+    }
+    if left.unread {
+        tracing::warn!("drain_max is too short for what was read: some of it was not looked at");
+    }
+    if left.batches > 0 {
+        tracing::warn!(
+            batches = left.batches,
+            "drain_max is over, and the backend has not taken everything: what is left is lost"
+        );
+    }
+}
