@@ -1,12 +1,16 @@
 //! `runtrail replay`: a recording goes through the core, and what comes out is
 //! printed.
 
+mod send;
+
 use std::io::{self, Read, Write};
 
 use thiserror::Error;
 
+pub use self::send::send;
 use crate::cli::Emit;
 use crate::core::{Core, CoreSettings, UnknownSystem};
+use crate::export::ExportError;
 use crate::limits::Limits;
 use crate::metrics::catalogue::CatalogueError;
 use crate::metrics::{self, Metrics};
@@ -41,6 +45,12 @@ pub enum ReplayError {
     /// A summary could not be printed.
     #[error("a summary could not be printed")]
     Summary(#[source] serde_json::Error),
+    /// What sends has ended by itself.
+    #[error("the sending of spans ended unexpectedly: this is a fault of runtrail")]
+    Sending,
+    /// The export cannot be set up.
+    #[error(transparent)]
+    Export(#[from] ExportError),
 }
 
 /// How much is read at once.
@@ -50,47 +60,78 @@ const READ_BYTES: usize = 64 << 10;
 pub fn replay(
     settings: CoreSettings,
     emit: Emit,
-    mut recording: impl Read,
+    recording: impl Read,
     out: &mut impl Write,
 ) -> Result<(), ReplayError> {
-    let system = settings.system.clone();
     let mut printer = Printer {
         metrics: registry(&settings.limits)?,
         emit,
-        events: 0,
         out,
     };
-    let mut core = Core::new(settings)?;
-    let mut bytes = vec![0; READ_BYTES];
+    let mut recording = Recording::new(settings, recording)?;
     loop {
-        let read = match recording.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(ReplayError::Read(error)),
+        let more = recording.step()?;
+        printer.print(&mut recording)?;
+        if !more {
+            return printer.finish();
+        }
+    }
+}
+
+/// A recording on its way through a core.
+struct Recording<R> {
+    from: R,
+    bytes: Vec<u8>,
+    core: Core,
+    system: String,
+    /// Events of known types.
+    events: u64,
+}
+
+impl<R: Read> Recording<R> {
+    fn new(settings: CoreSettings, from: R) -> Result<Self, UnknownSystem> {
+        Ok(Self {
+            from,
+            bytes: vec![0; READ_BYTES],
+            system: settings.system.clone(),
+            core: Core::new(settings)?,
+            events: 0,
+        })
+    }
+
+    /// Reads the next piece, or ends what is open. Tells whether there is more.
+    fn step(&mut self) -> Result<bool, ReplayError> {
+        let read = loop {
+            match self.from.read(&mut self.bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read.map_err(ReplayError::Read)?,
+            }
         };
-        core.handle_bytes(0, &bytes[..read], None);
-        printer.print(&mut core)?;
+        if read > 0 {
+            self.core.handle_bytes(0, &self.bytes[..read], None);
+        } else {
+            self.core.handle_end_of_input(0, None);
+            self.core.handle_end_of_runs();
+        }
+        let events = &self.core.deltas().events_by_type;
+        self.events += events.iter().skip(1).sum::<u64>();
+        if read == 0 && self.events == 0 {
+            let system = self.system.clone();
+            return Err(ReplayError::Nothing { system });
+        }
+        Ok(read > 0)
     }
-    core.handle_end_of_input(0, None);
-    core.handle_end_of_runs();
-    printer.print(&mut core)?;
-    if printer.events == 0 {
-        return Err(ReplayError::Nothing { system });
-    }
-    printer.finish()
 }
 
 struct Printer<'w, W> {
     metrics: Metrics,
     emit: Emit,
-    /// Events of known types.
-    events: u64,
     out: &'w mut W,
 }
 
 impl<W: Write> Printer<'_, W> {
-    fn print(&mut self, core: &mut Core) -> Result<(), ReplayError> {
+    fn print<R>(&mut self, recording: &mut Recording<R>) -> Result<(), ReplayError> {
+        let core = &mut recording.core;
         while let Some(batch) = core.poll_batch() {
             if self.emit == Emit::Spans {
                 writeln!(self.out, "{}", to_json(&batch.body)?).map_err(ReplayError::Write)?;
@@ -104,7 +145,6 @@ impl<W: Write> Printer<'_, W> {
         }
         let (types, now) = (core.event_types(), core.clock());
         let deltas = core.deltas();
-        self.events += deltas.events_by_type.iter().skip(1).sum::<u64>();
         self.metrics.apply(deltas, types, now);
         deltas.clear();
         Ok(())

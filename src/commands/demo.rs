@@ -18,6 +18,8 @@ pub(crate) fn demo(arguments: &Demo, environment: &Environment) -> Result<(), Fa
     runtime()?.block_on(async {
         let stop = told_to_stop()?;
         let settings = SimSettings {
+            // So that each run that begins is seen from its beginning.
+            waits_for_feed: true,
             workload: WorkloadSettings {
                 totals_tell_cost: true,
                 ..workload(&arguments.workload)

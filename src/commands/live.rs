@@ -15,7 +15,7 @@ use runtrail::logs::{self, LogError};
 use runtrail::net::clock::now;
 use runtrail::self_trace::{self, SelfTrace, SelfTraceError};
 use runtrail::sidecar::budget::Budget;
-use runtrail::sidecar::{self, Hooks, StartError};
+use runtrail::sidecar::{self, Hooks, LeftBehind, StartError};
 use runtrail::source::record::{self, RecordEnd, RecordError, Recorded};
 use tokio::sync::watch;
 
@@ -42,9 +42,12 @@ pub(crate) fn run(arguments: &Run, environment: &Environment) -> Result<(), Fail
             "listening: /metrics, /healthz and /readyz; and the API at /api/runs"
         );
         let left = started.run(stop).await.map_err(anyhow::Error::from)?;
-        match left.batches {
-            0 => Ok(()),
-            batches => Err(Failure::from(anyhow!(
+        match left {
+            left if left.is_nothing() => Ok(()),
+            LeftBehind { batches: 0, .. } => Err(Failure::from(anyhow!(
+                "some of what was read was left behind: drain_max is too short for it"
+            ))),
+            LeftBehind { batches, .. } => Err(Failure::from(anyhow!(
                 "{batches} batches of spans were left behind: the backend did not take them within drain_max"
             ))),
         }
