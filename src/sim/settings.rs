@@ -24,6 +24,8 @@ pub struct SimSettings {
     pub control: bool,
     /// What runs there are.
     pub workload: WorkloadSettings,
+    /// Whether the first run begins only once somebody listens.
+    pub waits_for_feed: bool,
     /// How the feed tells of them.
     pub feed: FeedSettings,
     /// Whether a run's durable log keeps the pieces of answers.
@@ -96,6 +98,7 @@ impl Default for SimSettings {
             }],
             control: false,
             workload: WorkloadSettings::default(),
+            waits_for_feed: false,
             feed: FeedSettings::default(),
             log_keeps_chunks: true,
             bounds: SimBounds::default(),

@@ -29,6 +29,12 @@ pub(super) const ORDERS_MAX: usize = 8;
 
 /// Begins runs by themselves, until there are no more or the server stops.
 pub(super) async fn begin_runs(hub: Arc<Hub>) {
+    if hub.settings.waits_for_feed {
+        tokio::select! {
+            () = hub.until(|state| !state.feeds.is_empty()) => {}
+            () = hub.stopped() => return,
+        }
+    }
     while let Some(arrival) = hub.next_arrival() {
         tokio::select! {
             () = tokio::time::sleep(arrival.after) => {}
