@@ -10,18 +10,18 @@ use akribes_sdk::AkribesClient;
 use runtrail::config::{Config, Environment, Flags};
 use runtrail::core::Core;
 use runtrail::export::{Compression, ExportTally};
-use runtrail::limits::{FEED_PIECES_MAX, PACKING_BATCHES_MAX};
+use runtrail::limits::FEED_PIECES_MAX;
 use runtrail::metrics::catalogue::Group;
 use runtrail::metrics::{self, Metrics};
 use runtrail::sidecar::book::Book;
-use runtrail::sidecar::engine::{Engine, ExportParts, Parts};
+use runtrail::sidecar::engine::{Engine, ExportParts, Parts, Phase};
 use runtrail::sidecar::packer;
 use runtrail::sim::settings::DEFAULT_TOKEN;
 use runtrail::source;
 use runtrail::store::outbox::Outbox;
 use runtrail::wire::dialect::Dialect;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::feed::{self, Feed};
@@ -132,14 +132,13 @@ async fn ours(url: &str, events: u64, compression: Compression) -> u64 {
     let registry = metrics.registry().clone();
     let outbox = Arc::new(Outbox::new(limits.outbox_bytes_max));
     let tally = Arc::new(ExportTally::default());
-    let (batches, to_pack) = mpsc::channel(PACKING_BATCHES_MAX);
     let (to_engine, from_feeds) = mpsc::channel(FEED_PIECES_MAX);
     let (stop, stopped) = watch::channel(false);
     let (_asks, asked) = mpsc::channel(1);
-    let (_hurry, hurry) = watch::channel(false);
+    let (phase, phases) = watch::channel(Phase::Running);
+    let (tell_flushed, flushed) = oneshot::channel();
 
-    let packing = (Arc::clone(&outbox), Arc::clone(&tally));
-    let packer = tokio::spawn(packer::run(to_pack, compression, packing.0, packing.1));
+    let packer = packer::start(compression, Arc::clone(&outbox), Arc::clone(&tally)).unwrap();
     let discard = tokio::spawn(discard(Arc::clone(&outbox)));
     let engine = Engine::new(Parts {
         core: Core::new(config.core_settings()).unwrap(),
@@ -147,7 +146,7 @@ async fn ours(url: &str, events: u64, compression: Compression) -> u64 {
         book: Book::new(limits.recent_runs_max, limits.recent_runs_bytes_max),
         feeds: config.source.feeds.len(),
         export: Some(ExportParts {
-            batches,
+            batches: Some(packer.batches),
             outbox,
             tally,
         }),
@@ -155,7 +154,7 @@ async fn ours(url: &str, events: u64, compression: Compression) -> u64 {
         finished: None,
         logs: None,
     });
-    let engine = tokio::spawn(engine.run(from_feeds, asked, hurry));
+    let engine = tokio::spawn(engine.run(from_feeds, asked, phases, tell_flushed));
     let _feeds = source::start(config.source.clone(), 1, to_engine, stopped).unwrap();
 
     let counted = || {
@@ -170,9 +169,11 @@ async fn ours(url: &str, events: u64, compression: Compression) -> u64 {
         tokio::time::sleep(LOOK).await;
     }
     let _ = stop.send(true);
-    engine.await.unwrap();
-    packer.await.unwrap();
+    flushed.await.unwrap();
+    packer.ended.await.unwrap();
     discard.await.unwrap();
+    let _ = phase.send(Phase::End);
+    engine.await.unwrap();
     counted()
 }
 
