@@ -51,6 +51,8 @@ pub enum TlsError {
 pub fn client_builder(settings: &TlsSettings) -> Result<ClientBuilder, TlsError> {
     install_provider();
     let mut builder = reqwest::Client::builder()
+        // Whatever else a build of the whole workspace brings along.
+        .tls_backend_rustls()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .retry(reqwest::retry::never())
