@@ -3,8 +3,11 @@
 //!
 //! `cargo bench -p runtrail-peer-akribes-sdk --bench live`. This process is the
 //! server. Each reader is a process of its own, so that its CPU time is its own:
-//! all its threads, in user and kernel, from before it makes a client until the
+//! all its threads, in user and kernel, from when its client is made until the
 //! last event is done with. They take turns, in an order that turns round.
+//!
+//! The feed is written as fast as it is taken, in pieces of 64 KiB. With
+//! `-- 8192` at the end of the command they are at most so many bytes.
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on may stop")]
 
 #[path = "../../../benches/feed/mod.rs"]
@@ -18,7 +21,7 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use runtrail::sim::settings::Recording;
-use runtrail::sim::{SimHandle, SimServer, SimSettings};
+use runtrail::sim::{Misbehaviour, SimHandle, SimServer, SimSettings};
 use tokio::runtime::Runtime;
 
 use self::feed::Feed;
@@ -38,7 +41,9 @@ fn main() {
     let feed = Feed::generate();
     println!("{}", feed.describe());
     let runtime = reader::runtime();
-    let server = serve(&runtime, &feed);
+    // Cargo adds words of its own.
+    let piece_bytes = arguments.iter().find_map(|word| word.parse().ok());
+    let server = serve(&runtime, &feed, piece_bytes);
     let mut readings = Reader::ALL.map(|reader| (reader, Vec::new()));
     for round in 0..ROUNDS {
         let turns = 0..readings.len();
@@ -55,12 +60,16 @@ fn main() {
 }
 
 /// The feed stays open at its end, as a live one does.
-fn serve(runtime: &Runtime, feed: &Feed) -> SimHandle {
+fn serve(runtime: &Runtime, feed: &Feed, piece_bytes: Option<usize>) -> SimHandle {
     let settings = SimSettings {
         recording: Some(Recording {
             bytes: Bytes::from(feed.bytes.clone()),
             stays_open: true,
         }),
+        misbehaviours: piece_bytes
+            .map(|bytes| Misbehaviour::Split { bytes })
+            .into_iter()
+            .collect(),
         ..SimSettings::default()
     };
     runtime.block_on(SimServer::start(settings)).unwrap()
