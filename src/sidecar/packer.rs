@@ -52,8 +52,11 @@ fn run(
     let mut overflow = Overflow::default();
     while let Some(batch) = batches.blocking_recv() {
         let spans = batch.spans;
-        match outbox.push(pack(batch, compression), now()) {
-            Ok(()) => overflow.pushed(&outbox.status()),
+        let packed = pack(batch, compression);
+        // As it was before: one large body may fill more than half of a small outbox.
+        let status = outbox.status();
+        match outbox.push(packed, now()) {
+            Ok(()) => overflow.pushed(&status),
             Err(_) => {
                 tally.drop_full(spans);
                 overflow.dropped(spans);
