@@ -280,6 +280,11 @@ impl Core {
         self.runs.open_runs()
     }
 
+    /// The open run of this trace.
+    pub fn run(&self, trace_id: &TraceId) -> Option<OpenRun> {
+        self.runs.open_run(trace_id)
+    }
+
     /// The summary of an open run as it stands.
     pub fn summary_so_far(&self, trace_id: &[u8; 16]) -> Option<RunSummary> {
         let summary = self.runs.summary_so_far(trace_id)?;

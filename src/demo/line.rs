@@ -2,8 +2,8 @@
 
 use super::bar::{Cell, cells, stretches};
 use crate::run::summary::RunSummary;
+use crate::run::trace_id::hex;
 use crate::sidecar::engine::FinishedRun;
-use crate::wire::time::Time;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub(super) fn line(run: &FinishedRun, look: Look) -> String {
         tasks(summary),
         tokens(summary),
         cost(summary),
-        summary.trace_id,
+        hex(&summary.trace_id),
     );
     if summary.outcome != "success" {
         let why = summary
@@ -82,12 +82,11 @@ impl Look {
 }
 
 fn bar(run: &FinishedRun, look: Look) -> String {
-    let time = |text: &str| Time::parse_rfc3339(text).map_or(0, |time| time.0);
-    let start = time(&run.summary.started_at);
-    let end = run.summary.finished_at.as_deref().map_or(start, time);
+    let start = run.summary.started_at;
+    let end = run.summary.finished_at.unwrap_or(start);
     let stretches = stretches(run.spans.iter().map(|span| &**span));
     let mut bar = String::new();
-    let cells = cells(start, end, &stretches, BAR_WIDTH);
+    let cells = cells(start.0, end.0, &stretches, BAR_WIDTH);
     for same in cells.chunk_by(|a, b| a == b) {
         let Some(cell) = same.first() else { continue };
         let glyphs: String = same.iter().map(|cell| cell.glyph()).collect();
@@ -148,6 +147,9 @@ mod tests {
     use prost::Message;
 
     use crate::run::summary::{Cost, Durations, ErrorSummary, ModelTokens, TaskCounts};
+    use crate::run::trace_id::parse;
+
+    use crate::wire::time::Time;
 
     use super::*;
 
@@ -166,7 +168,7 @@ mod tests {
             spans: vec![span("task find", 0, 6), span("wait approve", 6, 12)],
             summary: RunSummary {
                 execution_id: "1".into(),
-                trace_id: "6513270e4c6f4b0e9a551f0c2d7be001".into(),
+                trace_id: parse("6513270e4c6f4b0e9a551f0c2d7be001").unwrap(),
                 output: None,
                 cost: Some(Cost {
                     total_usd: 0.0421,
@@ -189,8 +191,8 @@ mod tests {
                     error_type: "RateLimit".into(),
                     message: "too many".into(),
                 }),
-                started_at: "2026-05-07T10:00:00.000Z".into(),
-                finished_at: Some("2026-05-07T10:00:12.000Z".into()),
+                started_at: Time(start),
+                finished_at: Time::parse_rfc3339("2026-05-07T10:00:12.000Z"),
                 tokens: vec![ModelTokens {
                     provider: "p".into(),
                     model: "m".into(),

@@ -55,6 +55,18 @@ pub struct OpenRun {
     pub output_tokens: u64,
 }
 
+impl OpenRun {
+    /// Its state, as the API and its summary have it.
+    pub const fn state(&self) -> &'static str {
+        open_state(self.waiting)
+    }
+}
+
+/// The state of a run that has not ended.
+pub(super) const fn open_state(waiting: bool) -> &'static str {
+    if waiting { "waiting" } else { "running" }
+}
+
 /// How a repair ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repair {

@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+
+use super::trace_id::{self, TraceId};
+use crate::wire::time::Time;
 
 /// A run in numbers, as the API and `replay --emit summaries` give it.
 #[derive(Debug, Clone, Serialize)]
@@ -13,7 +18,8 @@ pub struct RunSummary {
     /// The run's id.
     pub execution_id: Arc<str>,
     /// The trace that tells all of it, in hexadecimal.
-    pub trace_id: String,
+    #[serde(serialize_with = "as_hex")]
+    pub trace_id: TraceId,
     /// What the run returned; null unless content may leave.
     pub output: Option<Box<RawValue>>,
     /// Tokens by model; null without usage, and for test providers.
@@ -33,9 +39,11 @@ pub struct RunSummary {
     /// Why it failed.
     pub error: Option<ErrorSummary>,
     /// When it started, RFC 3339.
-    pub started_at: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub started_at: Time,
     /// When it ended, RFC 3339; null while it has not.
-    pub finished_at: Option<String>,
+    #[serde(serialize_with = "as_rfc3339_or_null")]
+    pub finished_at: Option<Time>,
     /// Tokens by provider and model, sub-runs included.
     pub tokens: Vec<ModelTokens>,
     /// Whether our sums agree with the server's.
@@ -98,4 +106,27 @@ pub struct ModelTokens {
     pub cache_write: u64,
     /// Of the output, reasoning.
     pub reasoning: u64,
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn as_hex<S: Serializer>(id: &TraceId, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&trace_id::hex(id))
+}
+
+pub(crate) fn as_rfc3339<S: Serializer>(time: &Time, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&time.to_rfc3339())
+}
+
+pub(crate) fn as_rfc3339_or_null<S: Serializer>(
+    time: &Option<Time>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => as_rfc3339(time, to),
+        None => to.serialize_none(),
+    }
 }

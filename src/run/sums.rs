@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use super::finished::{FinishedNode, RunMeta, Verified};
-use super::summary::{Cost, Durations, ErrorSummary, ModelTokens, RunSummary, TaskCounts};
+use super::summary::{Cost, Durations, ErrorSummary, ModelTokens, RunSummary, TaskCounts, millis};
 use crate::wire::event::{Fault, NodeKind, NodeOutcome, RunOutcome, Totals};
 use crate::wire::time::Time;
 
@@ -166,7 +165,7 @@ impl Sums {
         let told_usd = closing.totals.map_or(0.0, |totals| totals.cost_usd);
         RunSummary {
             execution_id: Arc::clone(&meta.run_id),
-            trace_id: hex(&meta.trace_id),
+            trace_id: meta.trace_id,
             output: closing
                 .output
                 .and_then(|json| RawValue::from_string(json.to_owned()).ok()),
@@ -187,8 +186,8 @@ impl Sums {
                 error_type: fault.error_type().to_owned(),
                 message: fault.message.clone().into_owned(),
             }),
-            started_at: closing.start.to_rfc3339(),
-            finished_at: Some(closing.end.to_rfc3339()),
+            started_at: closing.start,
+            finished_at: Some(closing.end),
             tokens: self.tokens.values().cloned().collect(),
             verified: self.verify(closing.totals).as_str(),
         }
@@ -205,12 +204,4 @@ fn entry<'m, V: Default>(
         return map.entry(Arc::from(OTHER)).or_default();
     }
     map.entry(Arc::clone(name)).or_default()
-}
-
-fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

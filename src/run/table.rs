@@ -268,11 +268,14 @@ impl RunTable {
         self.slots.iter().flatten().map(|run| run.view())
     }
 
+    /// The open run of this trace.
+    pub fn open_run(&self, trace_id: &TraceId) -> Option<OpenRun> {
+        self.tracked(trace_id).map(TrackedRun::view)
+    }
+
     /// The summary of an open run as it stands.
-    pub fn summary_so_far(&self, trace_id: &[u8; 16]) -> Option<RunSummary> {
-        let slot = *self.by_trace.get(trace_id)?;
-        let run = self.slots.get(slot as usize)?.as_deref()?;
-        Some(run.summary_so_far())
+    pub fn summary_so_far(&self, trace_id: &TraceId) -> Option<RunSummary> {
+        self.tracked(trace_id).map(TrackedRun::summary_so_far)
     }
 
     /// The clock was set: silences and waits count from now.
@@ -544,6 +547,11 @@ impl RunTable {
             .collect();
         open.sort_unstable();
         open.into_iter().map(|(_, _, slot)| slot).collect()
+    }
+
+    fn tracked(&self, trace_id: &TraceId) -> Option<&TrackedRun> {
+        let slot = *self.by_trace.get(trace_id)?;
+        self.slots.get(slot as usize)?.as_deref()
     }
 
     fn slot_of(&self, run: &RunRef<'_>) -> Option<RunSlot> {

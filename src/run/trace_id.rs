@@ -37,6 +37,16 @@ pub fn run_trace_id(run_id: &str, source: &str, epoch: &str, project: Option<i64
     hash.digest128().max(1).to_be_bytes()
 }
 
+/// A trace id, or a run's UUID, as people write it.
+pub fn parse(text: &str) -> Option<TraceId> {
+    uuid(text).map(u128::to_be_bytes)
+}
+
+/// A trace id as people read it.
+pub fn hex(id: &TraceId) -> String {
+    format!("{:032x}", u128::from_be_bytes(*id))
+}
+
 /// The 128 bits of a UUID: 32 hex digits in any case, with the usual hyphens or
 /// with none.
 fn uuid(text: &str) -> Option<u128> {
@@ -89,8 +99,22 @@ mod tests {
 
     const RUN: &str = "6513270e-1234-4abc-8def-0123456789ab";
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    #[test]
+    fn an_id_is_read_with_dashes_and_without() {
+        let id = parse("6513270e-4c6f-4b0e-9a55-1f0c2d7be001");
+        assert_eq!(id, parse("6513270e4c6f4b0e9a551f0c2d7be001"));
+        assert_eq!(
+            id.map(|id| hex(&id)).as_deref(),
+            Some("6513270e4c6f4b0e9a551f0c2d7be001")
+        );
+        for wrong in [
+            "",
+            "exec-99",
+            "6513270e4c6f4b0e9a551f0c2d7be00",
+            "+513270e4c6f4b0e9a551f0c2d7be001",
+        ] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

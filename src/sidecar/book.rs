@@ -9,7 +9,8 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::run::outputs::OpenRun;
-use crate::run::summary::{RunSummary, TaskCounts};
+use crate::run::summary::{RunSummary, TaskCounts, as_hex, as_rfc3339, as_rfc3339_or_null, millis};
+use crate::run::trace_id::TraceId;
 use crate::wire::time::Time;
 
 /// A run in one line.
@@ -18,7 +19,8 @@ pub struct RunRow {
     /// The run's id.
     pub execution_id: Arc<str>,
     /// Its trace, in hexadecimal.
-    pub trace_id: String,
+    #[serde(serialize_with = "as_hex")]
+    pub trace_id: TraceId,
     /// The kind of server.
     pub system: &'static str,
     /// The project's id.
@@ -28,9 +30,11 @@ pub struct RunRow {
     /// `running` or `waiting`, else how it ended.
     pub state: &'static str,
     /// When it started, RFC 3339.
-    pub started_at: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub started_at: Time,
     /// When it ended, RFC 3339.
-    pub finished_at: Option<String>,
+    #[serde(serialize_with = "as_rfc3339_or_null")]
+    pub finished_at: Option<Time>,
     /// From the start to the end, or to now.
     pub duration_ms: u64,
     /// How its tasks ended so far, by name.
@@ -63,8 +67,6 @@ pub struct Finished {
     pub row: RunRow,
     /// Its summary, as JSON.
     pub summary: Arc<str>,
-    /// When it started.
-    pub start: Time,
 }
 
 /// The book.
@@ -130,19 +132,14 @@ impl Book {
     }
 
     /// Keeps how a run ended.
-    pub fn add_finished(&mut self, trace_id: [u8; 16], summary: &RunSummary, row: RunRow) {
-        // A summary of ours has no key that is no text.
-        let json = serde_json::to_string(summary).unwrap_or_default();
-        let size = json.len() + OVERHEAD_BYTES;
+    pub fn add_finished(&mut self, run: Finished) {
+        let trace_id = run.row.trace_id;
+        let size = run.summary.len() + OVERHEAD_BYTES;
         let entry = self.entries.entry(trace_id).or_default();
         if entry.finished.is_some() {
             return;
         }
-        entry.finished = Some(Finished {
-            row,
-            summary: Arc::from(json),
-            start: Time::parse_rfc3339(&summary.started_at).unwrap_or_default(),
-        });
+        entry.finished = Some(run);
         entry.bytes += size;
         self.bytes += size;
         self.open.retain(|open| *open != trace_id);
@@ -205,17 +202,28 @@ impl Book {
     }
 }
 
+impl Finished {
+    /// A run that ended like this.
+    pub fn new(summary: &RunSummary) -> Self {
+        Self {
+            row: RunRow::of_finished(summary),
+            // A summary of ours has no key that is no text.
+            summary: Arc::from(serde_json::to_string(summary).unwrap_or_default()),
+        }
+    }
+}
+
 impl RunRow {
     /// The row of a run that goes on.
     pub fn of_open(run: &OpenRun, now: Time) -> Self {
         Self {
             execution_id: Arc::clone(&run.meta.run_id),
-            trace_id: hex(&run.meta.trace_id),
+            trace_id: run.meta.trace_id,
             system: run.meta.system,
             project: run.meta.project,
             workflow: Arc::clone(&run.meta.workflow),
-            state: if run.waiting { "waiting" } else { "running" },
-            started_at: run.start.to_rfc3339(),
+            state: run.state(),
+            started_at: run.start,
             finished_at: None,
             duration_ms: millis(now.max(run.last).since(run.start)),
             tasks: run.tasks,
@@ -239,13 +247,13 @@ impl RunRow {
         let cost = summary.cost.as_ref().map(|cost| cost.total_usd);
         Self {
             execution_id: Arc::clone(&summary.execution_id),
-            trace_id: summary.trace_id.clone(),
+            trace_id: summary.trace_id,
             system: summary.system,
             project: summary.project,
             workflow: Arc::clone(&summary.workflow),
             state: summary.outcome,
-            started_at: summary.started_at.clone(),
-            finished_at: summary.finished_at.clone(),
+            started_at: summary.started_at,
+            finished_at: summary.finished_at,
             duration_ms: summary.duration.total_ms,
             tasks: summary.tasks,
             input_tokens: sum(|model| model.input),
@@ -255,27 +263,6 @@ impl RunRow {
             verified: Some(summary.verified),
         }
     }
-}
-
-/// A trace id as people write it.
-pub fn hex(id: &[u8; 16]) -> String {
-    format!("{:032x}", u128::from_be_bytes(*id))
-}
-
-/// A trace id, or a run's UUID, as people write it: with dashes or without.
-pub fn trace_id(text: &str) -> Option<[u8; 16]> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect();
-    let plain = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !plain {
-        return None;
-    }
-    u128::from_str_radix(&digits, 16)
-        .ok()
-        .map(u128::to_be_bytes)
-}
-
-fn millis(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -289,7 +276,7 @@ mod tests {
     fn summary(trace_id: u8) -> RunSummary {
         RunSummary {
             execution_id: Arc::from(format!("run-{trace_id}")),
-            trace_id: hex(&[trace_id; 16]),
+            trace_id: [trace_id; 16],
             output: None,
             cost: None,
             duration: Durations {
@@ -302,7 +289,7 @@ mod tests {
             workflow: Arc::from("w"),
             outcome: "success",
             error: None,
-            started_at: String::new(),
+            started_at: Time::ZERO,
             finished_at: None,
             tokens: Vec::new(),
             verified: "match",
@@ -310,9 +297,7 @@ mod tests {
     }
 
     fn finish(book: &mut Book, trace_id: u8) {
-        let summary = summary(trace_id);
-        let row = RunRow::of_finished(&summary);
-        book.add_finished([trace_id; 16], &summary, row);
+        book.add_finished(Finished::new(&summary(trace_id)));
     }
 
     fn names(book: &Book) -> Vec<String> {
@@ -376,23 +361,5 @@ mod tests {
         book.bytes_max = 0;
         book.shed();
         assert_eq!((book.bytes(), book.entries.len()), (0, 0));
-    }
-
-    #[test]
-    fn an_id_is_read_with_dashes_and_without() {
-        let id = trace_id("6513270e-4c6f-4b0e-9a55-1f0c2d7be001");
-        assert_eq!(id, trace_id("6513270e4c6f4b0e9a551f0c2d7be001"));
-        assert_eq!(
-            id.map(|id| hex(&id)).as_deref(),
-            Some("6513270e4c6f4b0e9a551f0c2d7be001")
-        );
-        for wrong in [
-            "",
-            "exec-99",
-            "6513270e4c6f4b0e9a551f0c2d7be00",
-            "+513270e4c6f4b0e9a551f0c2d7be001",
-        ] {
-            assert_eq!(trace_id(wrong), None, "{wrong}");
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::book::{Book, Finished, RunRow, trace_id};
+use super::book::{Book, Finished, RunRow};
 use crate::admin::{Ask, RunDetail, RunsPage, RunsQuery};
 use crate::core::Core;
 use crate::export::ExportTally;
@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::net::clock::now;
 use crate::run::outputs::{GapCause, OpenRun};
 use crate::run::summary::RunSummary;
+use crate::run::trace_id;
 use crate::source::{FeedNews, FromFeed, Loss, LossKind, Resume};
 use crate::store::outbox::Outbox;
 use crate::trace::batch::Batch;
@@ -203,8 +204,6 @@ impl Engine {
         match news {
             FeedNews::Bytes(bytes) => self.parts.core.handle_bytes(feed, &bytes, Some(now)),
             FeedNews::Resume(reply) => {
-                // What the last connection left unfinished is not part of the next.
-                self.parts.core.handle_end_of_input(feed, Some(now));
                 let resume = Resume {
                     cursor: self.parts.core.last_event_id(feed).to_owned(),
                     retry: self.parts.core.retry(feed),
@@ -318,16 +317,11 @@ impl Engine {
     }
 
     fn finished(&mut self, summary: &RunSummary) {
-        if let Some(lines) = &self.parts.run_lines
-            && let Ok(mut line) = serde_json::to_vec(summary)
-        {
-            line.push(b'\n');
-            lines.line(line);
+        let run = Finished::new(summary);
+        if let Some(lines) = &self.parts.run_lines {
+            lines.line(format!("{}\n", run.summary).into_bytes());
         }
-        if let Some(id) = trace_id(&summary.trace_id) {
-            let row = RunRow::of_finished(summary);
-            self.parts.book.add_finished(id, summary, row);
-        }
+        self.parts.book.add_finished(run);
     }
 
     /// Spans of runs that the book has forgotten already would never leave it.
@@ -345,8 +339,7 @@ impl Engine {
             return;
         };
         for summary in ended {
-            let id = trace_id(&summary.trace_id).unwrap_or_default();
-            let spans = self.parts.book.spans(&id).spans;
+            let spans = self.parts.book.spans(&summary.trace_id).spans;
             // Whoever watches too slowly misses some.
             let _ = watcher.try_send(FinishedRun { summary, spans });
         }
@@ -377,16 +370,14 @@ impl Engine {
                     .is_none_or(|wanted| workflow == wanted)
         };
         let core = &self.parts.core;
-        let open = core.runs().filter(|run| {
-            let state = if run.waiting { "waiting" } else { "running" };
-            fits(state, &run.meta.workflow, true)
-        });
+        let open = core.runs();
+        let open = open.filter(|run| fits(run.state(), &run.meta.workflow, true));
         let finished = self.parts.book.all_finished();
         let finished = finished.filter(|run| fits(run.row.state, &run.row.workflow, false));
         // A page is short, and the rows of all runs are not: only those on it are made.
         let mut all: Vec<(Time, Listed<'_>)> = open
             .map(|run| (run.start, Listed::Open(run)))
-            .chain(finished.map(|run| (run.start, Listed::Finished(run))))
+            .chain(finished.map(|run| (run.row.started_at, Listed::Finished(run))))
             .collect();
         all.sort_unstable_by_key(|(start, _)| std::cmp::Reverse(*start));
         all.truncate(query.limit);
@@ -403,11 +394,9 @@ impl Engine {
 
     fn run_detail(&self, id: &str) -> Option<RunDetail> {
         let (core, book) = (&self.parts.core, &self.parts.book);
-        let by_trace = trace_id(id);
-        let open = core
-            .runs()
-            .find(|run| Some(run.meta.trace_id) == by_trace || *run.meta.run_id == *id);
-        if let Some(run) = open {
+        let by_trace = trace_id::parse(id);
+        let open = by_trace.and_then(|trace_id| core.run(&trace_id));
+        if let Some(run) = open.or_else(|| core.runs().find(|run| *run.meta.run_id == *id)) {
             let summary = core.summary_so_far(&run.meta.trace_id)?;
             return Some(RunDetail {
                 row: RunRow::of_open(&run, now()),
@@ -421,11 +410,10 @@ impl Engine {
                 .all_finished()
                 .find(|run| *run.row.execution_id == *id)?,
         };
-        let trace_id = trace_id(&finished.row.trace_id)?;
         Some(RunDetail {
             row: finished.row.clone(),
             summary: Arc::clone(&finished.summary),
-            spans: book.spans(&trace_id),
+            spans: book.spans(&finished.row.trace_id),
         })
     }
 }

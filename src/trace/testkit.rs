@@ -205,7 +205,7 @@ pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
         restarts: 0,
         summary: RunSummary {
             execution_id: "exec-99".into(),
-            trace_id: String::new(),
+            trace_id: [0; 16],
             output: None,
             cost: None,
             duration: Durations {
@@ -218,7 +218,7 @@ pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
             workflow: Arc::from("review"),
             outcome: outcome.as_str(),
             error: None,
-            started_at: String::new(),
+            started_at: Time::ZERO,
             finished_at: None,
             tokens: Vec::new(),
             verified: "match",

@@ -12,6 +12,7 @@ use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta};
 use super::node::{Detail, OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
 use super::ordinals::Ordinals;
+use super::outputs::open_state;
 use super::scope::{Scopes, TOP};
 use super::summary::{RunSummary, TaskCounts};
 use super::sums::{Closing, Sums};
@@ -186,7 +187,7 @@ impl Fold {
             totals: None,
         };
         RunSummary {
-            outcome: if self.waiting() { "waiting" } else { "running" },
+            outcome: open_state(self.waiting()),
             finished_at: None,
             ..self.sums.summary(&self.meta, &closing)
         }
