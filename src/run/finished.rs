@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::identity::Identity;
+use super::kept;
 use super::pieces::Pieces;
 use super::summary::RunSummary;
 use crate::wire::event::{
@@ -12,13 +15,18 @@ use crate::wire::event::{
 };
 use crate::wire::time::Time;
 
+/// The name of a kind of server. Not written out where it is kept on disk, since
+/// serde would borrow it from there.
+pub type SystemName = &'static str;
+
 /// Who a run is. The same for all its spans and metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunMeta {
     /// The trace id.
     pub trace_id: [u8; 16],
     /// The kind of server, such as `akribes`.
-    pub system: &'static str,
+    #[serde(deserialize_with = "kept::system")]
+    pub system: SystemName,
     /// The configured name of the source that the run was seen at.
     pub source: Arc<str>,
     /// The project, where the system has such a thing.
@@ -30,7 +38,7 @@ pub struct RunMeta {
 }
 
 /// What is not quite as the feed said, or was not said at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Marks {
     /// The start was not seen: it is inferred.
     pub start_inferred: bool,
@@ -43,7 +51,7 @@ pub struct Marks {
 }
 
 /// A link to another span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Link {
     /// To another node of this run, for this reason.
     Node(Identity, LinkReason),
@@ -52,7 +60,7 @@ pub enum Link {
 }
 
 /// Why there is a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkReason {
     /// The attempt that this one replaces.
     EscalatedFrom,
@@ -74,18 +82,19 @@ impl LinkReason {
 }
 
 /// Something said of a node at some time.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NoteRecord {
     /// When.
     pub at: Time,
     /// What kind of thing.
     pub kind: NoteKind,
     /// What is known.
+    #[serde(deserialize_with = "kept::facts")]
     pub facts: Vec<Fact<'static>>,
 }
 
 /// Notes of one node, bounded, with the count of those that found no room.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Notes {
     /// Those that were kept, in order.
     pub kept: Vec<NoteRecord>,
@@ -94,7 +103,7 @@ pub struct Notes {
 }
 
 /// The streams of one node.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Streams {
     /// Pieces of answer and reasoning, thinned.
     pub pieces: Pieces,
@@ -144,7 +153,7 @@ impl Streams {
 pub(super) const COUNTS_BYTES: usize = 16;
 
 /// A count and a size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// How many.
     pub count: u64,
@@ -161,7 +170,7 @@ impl Tally {
 }
 
 /// A text put together from pieces, up to a bound.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Assembled {
     /// The text, or its beginning.
     pub text: String,
@@ -170,7 +179,7 @@ pub struct Assembled {
 }
 
 /// A node that is finished.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FinishedNode {
     /// Who it is, for ever.
     pub identity: Identity,
@@ -197,10 +206,13 @@ pub struct FinishedNode {
     /// Which attempt.
     pub attempt: Option<u64>,
     /// What it used; counts towards sums.
+    #[serde(deserialize_with = "kept::usage")]
     pub usage: Option<Usage<'static>>,
     /// Why it failed.
+    #[serde(deserialize_with = "kept::fault")]
     pub error: Option<Fault<'static>>,
     /// What else is known.
+    #[serde(deserialize_with = "kept::facts")]
     pub facts: Vec<Fact<'static>>,
     /// Its streams, if it had any.
     pub streams: Option<Box<Streams>>,
@@ -223,7 +235,7 @@ pub struct FinishedNode {
 }
 
 /// Whether our sums agree with the server's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verified {
     /// They do.
     Match,
@@ -248,7 +260,7 @@ impl Verified {
 }
 
 /// A run that is finished.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FinishedRun {
     /// When it started.
     pub start: Time,
@@ -259,8 +271,10 @@ pub struct FinishedRun {
     /// How it ended.
     pub outcome: RunOutcome,
     /// Why it failed.
+    #[serde(deserialize_with = "kept::fault")]
     pub error: Option<Fault<'static>>,
     /// What it returned.
+    #[serde(deserialize_with = "kept::content")]
     pub output: Option<Content<'static>>,
     /// What was said of it.
     pub notes: Notes,
@@ -271,5 +285,6 @@ pub struct FinishedRun {
     /// Whether the sums agree with the server's.
     pub verified: Verified,
     /// The sums, as people read them.
+    #[serde(with = "kept::summary")]
     pub summary: RunSummary,
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::finished::{FinishedNode, FinishedRun, RunMeta, Streams};
 use super::fold::{Fold, Moment, Step};
@@ -18,7 +19,7 @@ use crate::wire::item::LogPage;
 use crate::wire::time::Time;
 
 /// The state of a held run beside its fold.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hold {
     pub(super) since: Time,
     /// What is to be asked for, when the hold began in the middle of an event.
@@ -43,7 +44,7 @@ pub(super) struct Hold {
 }
 
 /// The run, folded again from the beginning of its log.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Rebuilt {
     fold: Fold,
     nodes: Vec<FinishedNode>,

@@ -1,13 +1,14 @@
 //! Who a node is: its path, the time of the first event that names it, and its
 //! ordinal among equals. Nothing else, so that a replay finds the same node.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::wire::event::NodeKind;
 use crate::wire::time::Time;
 
 /// The path of a node from the root, as a stable hash of its steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Path(pub u128);
 
 impl Path {
@@ -28,7 +29,7 @@ impl Path {
 }
 
 /// Who a node is, within its run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// Its path.
     pub path: Path,

@@ -10,6 +10,7 @@ pub mod finished;
 mod fold;
 mod hold;
 pub mod identity;
+mod kept;
 mod names;
 mod node;
 mod nodes;

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::finished::{Assembled, FinishedNode, Link, Marks, NoteRecord, Notes, Streams};
 use super::identity::Identity;
-use super::names;
+use super::{kept, names};
 use crate::limits::{FACTS_MAX, MESSAGE_BYTES_MAX, REDACTION_MARGIN_BYTES, SPAN_EVENTS_MAX};
 use crate::wire::event::{
     Chunk, Content, Fact, FactKey, FactValue, Fault, NodeKind, NodeOutcome, RunOutcome, Stream,
@@ -39,7 +41,7 @@ pub(super) enum Detail {
 pub(super) const CHUNK_EVENTS_LEAST: usize = 4;
 
 /// An open node.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OpenNode {
     pub(super) identity: Identity,
     pub(super) parent: Identity,
@@ -57,6 +59,7 @@ pub(super) struct OpenNode {
     pub(super) under: Option<Arc<str>>,
     pub(super) start: Time,
     pub(super) start_inferred: bool,
+    #[serde(deserialize_with = "kept::facts")]
     pub(super) facts: Vec<Fact<'static>>,
     pub(super) streams: Option<Box<Streams>>,
     pub(super) time_to_first_chunk: Option<Duration>,

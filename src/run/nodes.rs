@@ -1,6 +1,7 @@
 //! The open nodes of one run, and how an event finds the one that it means.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::finished::COUNTS_BYTES;
@@ -10,7 +11,7 @@ use crate::wire::event::NodeKind;
 use crate::wire::time::Time;
 
 /// The open nodes of one run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Nodes {
     slots: Vec<Option<Box<OpenNode>>>,
     free: Vec<u32>,

@@ -2,13 +2,14 @@
 //! path and time. What it needs to remember is only the newest moment.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Path};
 use crate::limits::COUNTED_PATHS_MAX;
 use crate::wire::time::Time;
 
 /// Gives identities out.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Ordinals {
     newest: Time,
     at_newest: Counted,
@@ -48,7 +49,7 @@ impl Ordinals {
 }
 
 /// Ordinals by path, for so many paths; beyond them over all further ones.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Counted {
     paths: FxHashMap<Path, u32>,
     further: u32,

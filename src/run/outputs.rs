@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::finished::{FinishedNode, FinishedRun, RunMeta};
 use super::summary::TaskCounts;
 use crate::wire::rejection::Rejection;
@@ -93,7 +95,7 @@ impl Repair {
 }
 
 /// Why something of the feed may be missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GapCause {
     /// The connection was lost.
     Disconnect,
@@ -126,7 +128,7 @@ impl GapCause {
 }
 
 /// Something that the core would like to know from the server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Wish {
     /// A page of the run's log, from after this place.
     ReadLog {
@@ -143,7 +145,7 @@ pub enum Wish {
 }
 
 /// What the server says of a run that was asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunStatus {
     /// It is still on its way.
     Open,

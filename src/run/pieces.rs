@@ -8,10 +8,12 @@
 //!
 //! Thinning bounds the state of an open run, so it lives with that state.
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::time::Time;
 
 /// One piece that was kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// When it came.
     pub at: Time,
@@ -28,7 +30,7 @@ pub struct Piece {
 }
 
 /// One stream, thinned.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Thinned {
     /// Every `1 << shift`-th piece but the last one.
     body: Vec<Piece>,
@@ -117,7 +119,7 @@ fn merge(before: &mut Piece, left_out: &Piece) {
 
 /// The answer and the reasoning of one node. They share the room: a node with
 /// both gives half of it to each.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pieces {
     /// The pieces of the answer.
     pub answer: Thinned,

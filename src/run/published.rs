@@ -1,13 +1,14 @@
 //! What was given out of a run, so that a rebuild does not give it out again.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::finished::FinishedNode;
 use super::identity::{Identity, Path};
 use crate::wire::time::Time;
 
 /// The finished nodes of one run that were given out.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Published {
     ends: FxHashMap<Identity, Time>,
     /// Something was given out that a rebuild could not find again.

@@ -8,12 +8,14 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::limits::FINGERPRINTS_MAX;
 use crate::wire::event::Event;
 use crate::wire::time::Time;
 
 /// What is remembered of a run's newest events.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Repeats {
     last_seq: Option<u64>,
     newest: Time,

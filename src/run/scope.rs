@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, Path};
 use crate::limits::SCOPE_NAMES_MAX;
@@ -11,7 +12,7 @@ use crate::limits::SCOPE_NAMES_MAX;
 pub(super) const TOP: u32 = 0;
 
 /// One sub-run that is open, or the top level.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Scope {
     pub(super) path: Path,
     /// Who it is: the parent of what has no other parent.
@@ -101,7 +102,7 @@ impl Scope {
 }
 
 /// The open sub-runs of a run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Scopes {
     slots: Vec<Option<Scope>>,
     free: Vec<u32>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::trace_id::{self, TraceId};
@@ -51,7 +51,7 @@ pub struct RunSummary {
 }
 
 /// The SDK's cost: tokens by model.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// US dollars; 0 when nobody told.
     pub total_usd: f64,
@@ -60,7 +60,7 @@ pub struct Cost {
 }
 
 /// How long a run and its tasks took.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
     /// From start to end.
     pub total_ms: u64,
@@ -69,7 +69,7 @@ pub struct Durations {
 }
 
 /// How a run's tasks ended, by name: the latest end counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TaskCounts {
     /// Those that succeeded.
     pub passed: u64,
@@ -80,7 +80,7 @@ pub struct TaskCounts {
 }
 
 /// Why a run failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorSummary {
     /// The stable code, else the kind.
     #[serde(rename = "type")]
@@ -90,7 +90,7 @@ pub struct ErrorSummary {
 }
 
 /// The tokens of one model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelTokens {
     /// Who served it.
     pub provider: Arc<str>,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::finished::{FinishedNode, RunMeta, Verified};
@@ -15,7 +16,7 @@ use crate::wire::time::Time;
 const OTHER: &str = "__other__";
 
 /// What a run's tasks add up to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Sums {
     /// Durations of top-level tasks, in whole milliseconds each.
     per_task_ms: BTreeMap<Arc<str>, u64>,
@@ -33,7 +34,7 @@ pub(super) struct Sums {
 }
 
 /// What can be held against the server's totals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Counted {
     input: u64,
     output: u64,

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::finished::{FinishedNode, FinishedRun, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
@@ -31,7 +33,7 @@ pub struct RunSettings {
 }
 
 /// A run in the table.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TrackedRun {
     slot: RunSlot,
     meta: Arc<RunMeta>,

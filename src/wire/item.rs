@@ -1,5 +1,7 @@
 //! What a dialect makes of a frame, or of a page of a server's log.
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Event;
 use super::rejection::Rejection;
 
@@ -35,7 +37,7 @@ pub enum Item<'a> {
 pub type Sink<'s> = dyn FnMut(Item<'_>) + 's;
 
 /// What a page of a server's log of one run says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPage {
     /// The place in the log after the page's last event.
     pub next_after: Option<u64>,

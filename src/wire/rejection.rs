@@ -1,7 +1,9 @@
 //! Why something of a feed was not taken: the reasons, as a metric counts them.
 
+use serde::{Deserialize, Serialize};
+
 /// Why something of a feed was not taken, or not taken as it was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Rejection {
     /// A line longer than its bound.
     LineTooLong,

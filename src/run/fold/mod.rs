@@ -8,6 +8,8 @@ mod say;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta};
 use super::node::{Detail, OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
@@ -42,7 +44,7 @@ pub(super) struct Moment {
 }
 
 /// The state of one run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Fold {
     meta: Arc<RunMeta>,
     /// When the run was seen to start.
