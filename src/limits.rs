@@ -64,6 +64,19 @@ pub const NODE_KEYS_MAX: usize = 64;
 /// what it sent before a reconnect.
 pub const FINGERPRINTS_MAX: usize = 256;
 
+/// Runs of one page of a list that the server is asked for.
+pub const LIST_PAGE_RUNS: u32 = 200;
+
+/// Runs of one list that are read, newest first. What is beyond was missed for
+/// too long.
+pub const LISTED_RUNS_MAX: u32 = 10_000;
+
+/// Projects whose runs are listed after a gap. Further ones are not.
+pub const LISTED_PROJECTS_MAX: usize = 1_000;
+
+/// Owed runs whose logs are being read at once.
+pub const DEBTS_MAX: usize = 4;
+
 /// A run's result that a summary may hold; a longer one is left out of it.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 /// Types of events that the metrics tell apart; a dialect lists fewer.

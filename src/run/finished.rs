@@ -10,9 +10,12 @@ use super::identity::Identity;
 use super::kept;
 use super::pieces::Pieces;
 use super::summary::RunSummary;
+use super::trace_id::run_trace_id;
+use crate::limits::LINKS_MAX;
 use crate::wire::event::{
     Content, Fact, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
 };
+use crate::wire::rows::{CostOfTask, RowOfRun};
 use crate::wire::time::Time;
 
 /// The name of a kind of server. Not written out where it is kept on disk, since
@@ -259,6 +262,15 @@ impl Verified {
     }
 }
 
+/// What a server tells of a run beside its events.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// Its row.
+    pub row: Option<RowOfRun>,
+    /// What its tasks cost.
+    pub tasks: Vec<CostOfTask>,
+}
+
 /// A run that is finished.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct FinishedRun {
@@ -284,7 +296,36 @@ pub struct FinishedRun {
     pub restarts: u32,
     /// Whether the sums agree with the server's.
     pub verified: Verified,
+    /// What the server's row and tasks tell of it, when that was asked for.
+    pub facts: Option<Box<RunFacts>>,
     /// The sums, as people read them.
     #[serde(with = "kept::summary")]
     pub summary: RunSummary,
+}
+
+impl FinishedRun {
+    /// What it holds, roughly, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let output = self.output.as_ref().and_then(|output| output.text.as_ref());
+        // The summary holds it once more.
+        size_of::<Self>() + 2 * output.map_or(0, |text| text.len()) + self.notes.kept.len() * 256
+    }
+
+    /// Takes what the server tells beside the events.
+    pub(super) fn learn(&mut self, facts: RunFacts, meta: &RunMeta) {
+        let row = facts.row.as_ref();
+        if let (Some(cost), Some(usd)) = (
+            &mut self.summary.cost,
+            row.and_then(|row| row.cost_usd),
+        ) {
+            cost.total_usd = usd;
+        }
+        if let Some(parent) = row.and_then(|row| row.parent.as_deref()) {
+            let trace = run_trace_id(parent, &meta.source, "", meta.project);
+            if self.links.len() < LINKS_MAX {
+                self.links.push(Link::Run(trace, LinkReason::ParentRun));
+            }
+        }
+        self.facts = Some(Box::new(facts));
+    }
 }

@@ -11,8 +11,7 @@ use super::finished::{FinishedNode, FinishedRun, RunMeta, Streams};
 use super::fold::{Fold, Moment, Step};
 use super::identity::Identity;
 use super::node::{OpenNode, Room};
-use super::outputs::Wish;
-use super::published::Published;
+use super::published::{Published, Unsent};
 use crate::limits::{FINGERPRINTS_MAX, Limits};
 use crate::wire::event::{Event, RunOutcome, What};
 use crate::wire::item::LogPage;
@@ -22,8 +21,6 @@ use crate::wire::time::Time;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Hold {
     pub(super) since: Time,
-    /// What is to be asked for, when the hold began in the middle of an event.
-    pub(super) first_wish: Option<Wish>,
     /// What the live fold finished: it goes out if the rebuild fails.
     nodes: Vec<FinishedNode>,
     nodes_bytes: usize,
@@ -37,10 +34,12 @@ pub(super) struct Hold {
     /// What came live is in one piece only since after the last page was asked
     /// for: that page cannot be the last one.
     broken: bool,
-    /// From where on the next page of the log was asked for.
+    /// From where on the next page of the log is to be read.
     pub(super) asked_after: u64,
-    /// How the run ended, by its row: in case its log does not tell.
-    pub(super) row_outcome: Option<RunOutcome>,
+    /// Whether it has been asked for.
+    pub(super) asking: bool,
+    /// How the run ended and when, by its row: in case its log does not tell.
+    pub(super) row_end: Option<(RunOutcome, Option<Time>)>,
 }
 
 /// The run, folded again from the beginning of its log.
@@ -57,7 +56,7 @@ struct Rebuilt {
 /// A rebuilt run, ready to go on live.
 pub(super) struct Adopted {
     pub(super) fold: Fold,
-    pub(super) nodes: Vec<FinishedNode>,
+    pub(super) nodes: Vec<Unsent>,
     pub(super) ended: Option<Box<FinishedRun>>,
     /// The newest events of the log.
     pub(super) newest: VecDeque<(Option<Time>, u64)>,
@@ -67,7 +66,6 @@ impl Hold {
     pub(super) const fn new(since: Time) -> Self {
         Self {
             since,
-            first_wish: None,
             nodes: Vec::new(),
             nodes_bytes: 0,
             run: None,
@@ -77,7 +75,8 @@ impl Hold {
             rebuilt: None,
             broken: false,
             asked_after: 0,
-            row_outcome: None,
+            asking: false,
+            row_end: None,
         }
     }
 
@@ -121,7 +120,7 @@ impl Hold {
 
     /// What came live is no longer in one piece: the log must be read further.
     pub(super) fn drop_live(&mut self) {
-        self.broken = true;
+        self.broken = self.asking;
         self.live.clear();
         self.live_bytes = 0;
         self.live_from = None;
@@ -148,9 +147,11 @@ impl Hold {
         rebuilt.apply(event, moment, room);
     }
 
-    /// Where to read on, if the log has not yet reached what came live.
-    pub(super) fn next_page(&mut self, page: LogPage) -> Option<u64> {
-        let broken = std::mem::take(&mut self.broken);
+    /// Where to read on, if the log has not yet reached what came live. While
+    /// nothing can be heard live it cannot, unless the run has ended.
+    pub(super) fn next_page(&mut self, page: LogPage, away: bool) -> Option<u64> {
+        self.asking = false;
+        let broken = std::mem::take(&mut self.broken) || away;
         let ended = self
             .rebuilt
             .as_ref()
@@ -227,8 +228,9 @@ impl Hold {
     }
 
     /// The rebuild is given up: what came live goes out as it is.
-    pub(super) fn give_up(self) -> (Vec<FinishedNode>, Option<Box<FinishedRun>>) {
-        (self.nodes, self.run)
+    pub(super) fn give_up(self) -> (Vec<Unsent>, Option<Box<FinishedRun>>) {
+        let nodes = self.nodes.into_iter().map(Unsent::from);
+        (nodes.collect(), self.run)
     }
 }
 
@@ -263,14 +265,14 @@ impl Rebuilt {
 }
 
 /// Gives what came live of the streams to the nodes of a rebuilt run.
-fn lend(live: Fold, held: Vec<FinishedNode>, nodes: &mut [FinishedNode], fold: &mut Fold) {
+fn lend(live: Fold, held: Vec<FinishedNode>, nodes: &mut [Unsent], fold: &mut Fold) {
     let mut open: FxHashMap<Identity, OpenNode> = live
         .into_nodes()
         .map(|node| (node.identity, node))
         .collect();
     let mut finished: FxHashMap<Identity, FinishedNode> =
         held.into_iter().map(|node| (node.identity, node)).collect();
-    for node in nodes {
+    for Unsent { node, .. } in nodes {
         let (streams, first, cached) = match finished.remove(&node.identity) {
             Some(held) => (held.streams, held.time_to_first_chunk, held.cached),
             None => match open.remove(&node.identity) {
@@ -290,13 +292,7 @@ fn lend(live: Fold, held: Vec<FinishedNode>, nodes: &mut [FinishedNode], fold: &
 }
 
 fn run_bytes(run: Option<&FinishedRun>) -> usize {
-    run.map_or(0, |run| {
-        let output = run.output.as_ref().and_then(|output| output.text.as_ref());
-        // The summary holds it once more.
-        size_of::<FinishedRun>()
-            + 2 * output.map_or(0, |text| text.len())
-            + run.notes.kept.len() * 256
-    })
+    run.map_or(0, FinishedRun::bytes)
 }
 
 fn node_bytes(node: &FinishedNode) -> usize {

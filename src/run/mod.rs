@@ -2,7 +2,8 @@
 //! finished runs and wishes. What a run is, is decided here and nowhere else.
 //!
 //! - [`table`]: which run an event belongs to; silence, repair, bounds
-//! - `tracked`: one run in the table: live, held or sealed
+//! - `tracked`: one run in the table: live, held, ending or sealed
+//! - `owed`: runs whose spans wait for room; `lists`: runs that were missed
 //! - `fold`: the events of one run become nodes
 //! - [`finished`], [`summary`], [`outputs`]: what comes out
 
@@ -11,15 +12,18 @@ mod fold;
 mod hold;
 pub mod identity;
 mod kept;
+mod lists;
 mod names;
 mod node;
 mod nodes;
 mod ordinals;
 pub mod outputs;
+mod owed;
 pub mod pieces;
 mod published;
 mod repeats;
 mod scope;
+mod sealed;
 pub mod summary;
 mod sums;
 pub mod table;

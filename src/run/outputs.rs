@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::finished::{FinishedNode, FinishedRun, RunMeta};
 use super::summary::TaskCounts;
 use crate::wire::rejection::Rejection;
+use crate::wire::rows::OpenStatus;
 use crate::wire::time::Time;
 
 /// The place of an open run in the table; used again after the run's end.
@@ -23,9 +24,11 @@ pub enum Output {
     /// A run has been open for a while: who looks for it should find something.
     Progress(RunSlot, Arc<RunMeta>, Time),
     /// A node is finished.
-    Node(RunSlot, Arc<RunMeta>, Box<FinishedNode>),
+    Node(RunSlot, Arc<RunMeta>, Box<FinishedNode>, Due),
     /// A run is finished; its slot is free.
-    Ended(RunSlot, Arc<RunMeta>, Box<FinishedRun>),
+    Ended(RunSlot, Arc<RunMeta>, Box<FinishedRun>, Due),
+    /// Spans that were held back for want of room can not be had any more.
+    Lost(u64),
     /// A repair came to its end.
     Repaired(Repair),
     /// The feed lost something.
@@ -34,6 +37,29 @@ pub enum Output {
     Thinned(u64),
     /// Something was not taken.
     Rejected(Rejection),
+}
+
+/// What of something finished is still due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// All of it.
+    All,
+    /// It counts now; its span has to wait for room.
+    Count,
+    /// It was counted when there was no room for its span.
+    Span,
+}
+
+impl Due {
+    /// Whether it is to be counted and told.
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::Span)
+    }
+
+    /// Whether its span is to be made.
+    pub const fn has_span(self) -> bool {
+        !matches!(self, Self::Count)
+    }
 }
 
 /// An open run, as somebody who looks at it sees it.
@@ -49,6 +75,8 @@ pub struct OpenRun {
     pub waiting: bool,
     /// Whether it is held until it has been repaired.
     pub held: bool,
+    /// Whether it has ended, and the server is asked what else it knows of it.
+    pub ending: bool,
     /// How its tasks ended so far.
     pub tasks: TaskCounts,
     /// Tokens in so far, sub-runs included.
@@ -99,6 +127,8 @@ impl Repair {
 pub enum GapCause {
     /// The connection was lost.
     Disconnect,
+    /// This program was not running.
+    Restart,
     /// The server said that it dropped events.
     Lagged,
     /// A run was on its way when it was first seen.
@@ -109,8 +139,9 @@ pub enum GapCause {
 
 impl GapCause {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Disconnect,
+        Self::Restart,
         Self::Lagged,
         Self::JoinedLate,
         Self::Totals,
@@ -120,6 +151,7 @@ impl GapCause {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Disconnect => "disconnect",
+            Self::Restart => "restart",
             Self::Lagged => "lagged",
             Self::JoinedLate => "joined_late",
             Self::Totals => "totals",
@@ -132,15 +164,37 @@ impl GapCause {
 pub enum Wish {
     /// A page of the run's log, from after this place.
     ReadLog {
+        /// Its project.
+        project: Option<i64>,
         /// The run.
         run_id: Arc<str>,
         /// The place.
         after: u64,
     },
     /// How the run is: it has been silent for long.
-    AskStatus {
+    AskRow {
+        /// Its project.
+        project: Option<i64>,
         /// The run.
         run_id: Arc<str>,
+    },
+    /// What else the server knows of a run that has ended.
+    AskFacts {
+        /// Its project.
+        project: Option<i64>,
+        /// The run.
+        run_id: Arc<str>,
+    },
+    /// Runs of a project that may have been missed, a page of them.
+    ListRuns {
+        /// The project.
+        project: i64,
+        /// Those that started then or later.
+        since: Option<Time>,
+        /// Those in this state.
+        status: Option<OpenStatus>,
+        /// How many of the newest are left out.
+        offset: u32,
     },
 }
 

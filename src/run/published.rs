@@ -5,30 +5,83 @@ use serde::{Deserialize, Serialize};
 
 use super::finished::FinishedNode;
 use super::identity::{Identity, Path};
+use super::outputs::Due;
 use crate::wire::time::Time;
 
 /// The finished nodes of one run that were given out.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Published {
-    ends: FxHashMap<Identity, Time>,
+    nodes: FxHashMap<Identity, Given>,
+    /// How many of them have been counted only.
+    withheld: u64,
     /// Something was given out that a rebuild could not find again.
     lost_track: bool,
 }
 
+/// What was given out of a node.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Given {
+    end: Time,
+    /// Its span too, rather than its count alone.
+    sent: bool,
+}
+
+/// A node of a rebuilt run whose span was not given out.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    pub(super) node: FinishedNode,
+    /// Whether it was counted under another identity.
+    pub(super) counted: bool,
+}
+
+impl From<FinishedNode> for Unsent {
+    fn from(node: FinishedNode) -> Self {
+        Self {
+            node,
+            counted: false,
+        }
+    }
+}
+
 impl Published {
-    /// A node is to be given out. Not if one of its identity was: where a log
-    /// contradicts what came live, the same node may end a second time.
-    pub(super) fn add(&mut self, identity: Identity, end: Time, nodes_max: usize) -> bool {
-        if self.ends.contains_key(&identity) {
-            return false;
+    /// A node is to be given out: what of it is due? Nothing if it was given out
+    /// already: where a log contradicts what came live, the same node may end a
+    /// second time.
+    ///
+    /// Its span is withheld only if a rebuild can find the node again.
+    pub(super) fn give(
+        &mut self,
+        node: &FinishedNode,
+        counted: bool,
+        withhold: bool,
+        nodes_max: usize,
+    ) -> Option<Due> {
+        if let Some(given) = self.nodes.get_mut(&node.identity) {
+            if given.sent || withhold {
+                return None;
+            }
+            given.sent = true;
+            self.withheld -= 1;
+            return Some(Due::Span);
         }
         // Without a time an identity counts on everything before it.
-        if identity.at == Time::ZERO || self.ends.len() >= nodes_max {
-            self.lost_track = true;
-        } else if !self.lost_track {
-            self.ends.insert(identity, end);
+        let trackable = node.identity.at != Time::ZERO && self.nodes.len() < nodes_max;
+        self.lost_track |= !trackable;
+        let withhold = withhold && !self.lost_track;
+        if !self.lost_track {
+            let given = Given {
+                end: node.end,
+                sent: !withhold,
+            };
+            self.nodes.insert(node.identity, given);
+            self.withheld += u64::from(withhold);
         }
-        true
+        match (withhold, counted) {
+            (true, true) => None,
+            (true, false) => Some(Due::Count),
+            (false, true) => Some(Due::Span),
+            (false, false) => Some(Due::All),
+        }
     }
 
     /// Whether a rebuild can tell what was given out.
@@ -36,68 +89,139 @@ impl Published {
         !self.lost_track
     }
 
-    /// What it holds, roughly.
-    pub(super) fn bytes(&self) -> usize {
-        self.ends.capacity() * (size_of::<(Identity, Time)>() + 1)
+    /// How many spans of what was counted have not been given out.
+    pub(super) const fn withheld(&self) -> u64 {
+        self.withheld
     }
 
-    /// Of a run's nodes, those that were not given out.
+    /// A rebuild has given out all that there is: what is still withheld was
+    /// known under another identity.
+    pub(super) fn forget_withheld(&mut self) {
+        self.nodes.retain(|_, given| given.sent);
+        self.withheld = 0;
+    }
+
+    /// What it holds, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.nodes.capacity() * (size_of::<(Identity, Given)>() + 1)
+    }
+
+    /// Of a run's nodes, those whose spans were not given out.
     ///
-    /// A node was given out when its identity was. Where the earlier fold saw
-    /// only a part, it may have known the node under another identity: then one
-    /// of the same path and end stands for it.
-    pub(super) fn unsent(&self, nodes: Vec<FinishedNode>) -> Vec<FinishedNode> {
-        let mut left = self.ends.clone();
-        let unknown: Vec<FinishedNode> = nodes
-            .into_iter()
-            .filter(|node| left.remove(&node.identity).is_none())
-            .collect();
-        let mut stand_ins: FxHashMap<(Path, Time), u32> = FxHashMap::default();
-        for (identity, end) in left {
-            *stand_ins.entry((identity.path, end)).or_default() += 1;
+    /// A span was given out when its node's identity was. Where the earlier fold
+    /// saw only a part, it may have known the node under another identity: then
+    /// one of the same path and end stands for it.
+    pub(super) fn unsent(&self, nodes: Vec<FinishedNode>) -> Vec<Unsent> {
+        let mut left = self.nodes.clone();
+        let mut unsent = Vec::new();
+        let mut unknown = Vec::new();
+        for node in nodes {
+            match left.remove(&node.identity) {
+                Some(given) if given.sent => {}
+                Some(_) => unsent.push((unsent.len() + unknown.len(), Unsent::from(node))),
+                None => unknown.push((unsent.len() + unknown.len(), node)),
+            }
         }
-        unknown
-            .into_iter()
-            .filter(
-                |node| match stand_ins.get_mut(&(node.identity.path, node.end)) {
-                    Some(count) if *count > 0 => {
-                        *count -= 1;
-                        false
-                    }
-                    _ => true,
-                },
-            )
-            .collect()
+        let mut stand_ins: FxHashMap<(Path, Time), [u32; 2]> = FxHashMap::default();
+        for (identity, given) in left {
+            stand_ins.entry((identity.path, given.end)).or_default()[usize::from(given.sent)] += 1;
+        }
+        for (place, node) in unknown {
+            let [counted, sent] = stand_ins
+                .get_mut(&(node.identity.path, node.end))
+                .map_or([None, None], |kinds| kinds.each_mut().map(Some));
+            match (sent, counted) {
+                (Some(sent), _) if *sent > 0 => *sent -= 1,
+                (_, Some(counted)) if *counted > 0 => {
+                    *counted -= 1;
+                    unsent.push((
+                        place,
+                        Unsent {
+                            node,
+                            counted: true,
+                        },
+                    ));
+                }
+                _ => unsent.push((place, Unsent::from(node))),
+            }
+        }
+        unsent.sort_unstable_by_key(|(place, _)| *place);
+        unsent.into_iter().map(|(_, unsent)| unsent).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::testkit::node;
+    use crate::wire::event::NodeKind;
 
-    fn node(at: u64) -> Identity {
-        Identity {
-            path: Path(7),
-            at: Time(at),
-            ordinal: 0,
+    fn at(at: u64, end: u64) -> FinishedNode {
+        FinishedNode {
+            identity: Identity {
+                path: Path(7),
+                at: Time(at),
+                ordinal: 0,
+            },
+            end: Time(end),
+            ..node(NodeKind::Task, "read")
         }
+    }
+
+    fn give(published: &mut Published, node: &FinishedNode, withhold: bool) -> Option<Due> {
+        published.give(node, false, withhold, 2)
     }
 
     #[test]
     fn a_node_is_given_out_once_however_often_it_ends() {
         let mut published = Published::default();
-        assert!(published.add(node(1), Time(5), 2));
-        assert!(!published.add(node(1), Time(6), 2));
-        assert!(published.add(node(2), Time(6), 2));
+        assert_eq!(give(&mut published, &at(1, 5), false), Some(Due::All));
+        assert_eq!(give(&mut published, &at(1, 6), false), None);
+        assert_eq!(give(&mut published, &at(2, 6), false), Some(Due::All));
         assert!(published.can_repair());
     }
 
     #[test]
     fn what_was_given_out_is_known_even_when_there_is_no_room_for_more() {
         let mut published = Published::default();
-        assert!(published.add(node(1), Time(5), 1));
-        assert!(published.add(node(2), Time(5), 1));
+        for n in 1..=3 {
+            assert_eq!(give(&mut published, &at(n, 5), false), Some(Due::All));
+        }
         assert!(!published.can_repair());
-        assert!(!published.add(node(1), Time(6), 1));
+        assert_eq!(give(&mut published, &at(1, 6), false), None);
+    }
+
+    #[test]
+    fn what_is_withheld_counts_at_once_and_its_span_comes_later_once() {
+        let mut published = Published::default();
+        assert_eq!(give(&mut published, &at(1, 5), true), Some(Due::Count));
+        assert_eq!(give(&mut published, &at(1, 5), true), None);
+        assert_eq!(published.withheld(), 1);
+        assert_eq!(give(&mut published, &at(1, 5), false), Some(Due::Span));
+        assert_eq!(give(&mut published, &at(1, 5), false), None);
+        assert_eq!(published.withheld(), 0);
+    }
+
+    #[test]
+    fn nothing_is_withheld_that_could_not_be_found_again() {
+        let mut published = Published::default();
+        assert_eq!(give(&mut published, &at(0, 5), true), Some(Due::All));
+        assert_eq!(give(&mut published, &at(1, 5), true), Some(Due::All));
+        assert_eq!(published.withheld(), 0);
+    }
+
+    #[test]
+    fn of_a_rebuilt_run_what_was_sent_is_left_out_and_what_was_counted_is_known() {
+        let mut published = Published::default();
+        for (node, withhold) in [(at(1, 5), false), (at(2, 6), true)] {
+            published.give(&node, false, withhold, 9);
+        }
+        // The second is known to the log under another identity.
+        let unsent = published.unsent(vec![at(1, 5), at(3, 6), at(4, 7)]);
+        let found: Vec<_> = unsent.iter().map(|u| (u.node.identity.at.0, u.counted)).collect();
+        assert_eq!(found, [(3, true), (4, false)]);
+        published.forget_withheld();
+        assert_eq!(published.withheld(), 0);
+        assert_eq!(published.unsent(vec![at(1, 5)]).len(), 0);
     }
 }

@@ -2,19 +2,24 @@
 //!
 //! A run is *live* when its events are folded and given out as they come. After
 //! a gap it is *held*: it is folded on, but nothing is given out until its log
-//! has been read, or nobody waits any longer. Once its end is given out, it is
-//! sealed, and the table forgets all but its name.
+//! has been read, or nobody waits any longer. At its end it *ends*: the server is
+//! asked what else it knows of it. Once its end is given out, it is sealed, and
+//! the table forgets all but its name.
+//!
+//! While there is no room for spans, a run *withholds* them: what finishes counts,
+//! and its span is made from the log once there is room.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::finished::{FinishedNode, FinishedRun, RunMeta, Verified};
+use super::finished::{FinishedNode, FinishedRun, RunFacts, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
 use super::node::{Detail, Room};
-use super::outputs::{GapCause, OpenRun, Output, Repair, RunSlot, Wish};
-use super::published::Published;
+use super::outputs::{Due, GapCause, OpenRun, Output, Repair, RunSlot, Wish};
+use super::owed::Owed;
+use super::published::{Published, Unsent};
 use super::repeats::Repeats;
 use super::summary::RunSummary;
 use crate::limits::Limits;
@@ -24,12 +29,14 @@ use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 
 /// What of the configuration concerns a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunSettings {
     /// The bounds.
     pub limits: Limits,
     /// Whether the server's log can be asked for.
     pub repair: bool,
+    /// Whether the server is asked what else it knows of a run that has ended.
+    pub enrich: bool,
 }
 
 /// A run in the table.
@@ -53,6 +60,24 @@ pub(super) struct TrackedRun {
     repair_tried: bool,
     /// A repair failed: nothing can be said of its sums.
     doubtful: bool,
+    /// Its feed is away: it cannot be heard.
+    away: bool,
+    /// There is no room for its spans.
+    withholding: bool,
+    /// Its end, while what else the server knows of it is being asked for.
+    ending: Option<Box<Ending>>,
+    /// It is owed, once it is sealed.
+    owed: Option<Box<Owed>>,
+    /// What it would like to know.
+    #[serde(skip)]
+    wish: Option<Wish>,
+}
+
+/// A run that has ended, and is about to be sealed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Ending {
+    run: Box<FinishedRun>,
+    since: Time,
 }
 
 /// Whether the run is still in the table.
@@ -78,7 +103,16 @@ impl TrackedRun {
             progress_told: false,
             repair_tried: false,
             doubtful: false,
+            away: false,
+            withholding: false,
+            ending: None,
+            owed: None,
+            wish: None,
         }
+    }
+
+    pub(super) const fn slot(&self) -> RunSlot {
+        self.slot
     }
 
     pub(super) const fn meta(&self) -> &Arc<RunMeta> {
@@ -103,6 +137,7 @@ impl TrackedRun {
             last: self.fold.last(),
             waiting: self.waiting,
             held: self.hold.is_some(),
+            ending: self.ending.is_some(),
             tasks,
             input_tokens,
             output_tokens,
@@ -119,6 +154,34 @@ impl TrackedRun {
         self.hold.as_ref().map(|hold| hold.since)
     }
 
+    /// Since when what else the server knows of its end has been waited for.
+    pub(super) fn ending_since(&self) -> Option<Time> {
+        self.ending.as_ref().map(|ending| ending.since)
+    }
+
+    /// What it would like to know.
+    pub(super) const fn take_wish(&mut self) -> Option<Wish> {
+        self.wish.take()
+    }
+
+    /// What is owed of it, once it is sealed.
+    pub(super) fn take_owed(&mut self) -> Option<Box<Owed>> {
+        self.owed.take()
+    }
+
+    /// Asks once more for what was asked for: who was asked is gone.
+    pub(super) fn renew_wish(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.asking = false;
+        }
+        self.ask_log();
+        if self.ending.is_some() {
+            self.ask_facts();
+        } else if self.asked.is_some() {
+            self.ask_row();
+        }
+    }
+
     /// What it holds, roughly, in bytes.
     pub(super) fn bytes(&self) -> usize {
         size_of::<Self>()
@@ -126,6 +189,7 @@ impl TrackedRun {
             + self.published.bytes()
             + self.repeats.bytes()
             + self.hold.as_ref().map_or(0, |hold| hold.bytes())
+            + self.ending.as_ref().map_or(0, |ending| ending.run.bytes())
     }
 
     /// Gives up detail of what is open.
@@ -145,7 +209,31 @@ impl TrackedRun {
         if let Some(hold) = &mut self.hold {
             hold.since = now;
         }
+        if let Some(ending) = &mut self.ending {
+            ending.since = now;
+        }
         self.asked = self.asked.map(|_| now);
+    }
+
+    /// Its feed is away, or there again. What was missed meanwhile is in its log,
+    /// from when the feed is there on.
+    pub(super) fn set_away(&mut self, away: bool) {
+        self.away = away;
+        if !away {
+            if let Some(hold) = &mut self.hold {
+                hold.drop_live();
+            }
+            self.ask_log();
+        }
+    }
+
+    /// There is no room for spans, or there is again: what was withheld is then
+    /// made from the log.
+    pub(super) fn set_withholding(&mut self, withholding: bool, now: Time, settings: &RunSettings) {
+        self.withholding = withholding;
+        if !withholding && self.published.withheld() > 0 {
+            self.hold(now, settings);
+        }
     }
 
     /// Takes the next event of the feed.
@@ -164,6 +252,10 @@ impl TrackedRun {
             out.push(Output::Rejected(Rejection::Duplicate));
             return Fate::Open;
         }
+        if self.ending.is_some() {
+            out.push(Output::Rejected(Rejection::AfterEnd));
+            return Fate::Open;
+        }
         if let Some(hold) = &mut self.hold {
             hold.keep_live(&event, settings.limits.held_events_bytes_max);
         }
@@ -179,37 +271,61 @@ impl TrackedRun {
             // What is closed with the run must wait, if the run must.
             self.doubt(run, now, settings, out);
         }
-        self.give_out(nodes, settings, out);
+        self.give_out(nodes.into_iter().map(Unsent::from), settings, out);
         match step {
             Step::Going => self.tell_progress(settings, out),
             Step::Refused(rejection) => out.push(Output::Rejected(rejection)),
-            Step::Ended(run) => return self.ended(run, settings, out),
+            Step::Ended(run) => return self.ended(run, now, settings, out),
         }
         Fate::Open
     }
 
     /// Something may be missing: nothing is given out until the log was read.
-    /// Tells what to ask for.
-    pub(super) fn hold(&mut self, now: Time, settings: &RunSettings) -> Option<Wish> {
-        if !settings.repair || !self.published.can_repair() {
-            return None;
+    pub(super) fn hold(&mut self, now: Time, settings: &RunSettings) {
+        if !settings.repair || !self.published.can_repair() || self.ending.is_some() {
+            return;
         }
         match &mut self.hold {
             // The log is being read already; what came live before this gap is
             // no longer in one piece with what comes after it.
-            Some(hold) => {
-                hold.drop_live();
-                None
-            }
+            Some(hold) => hold.drop_live(),
             None => {
                 self.hold = Some(Box::new(Hold::new(now)));
                 self.repair_tried = true;
-                Some(Wish::ReadLog {
-                    run_id: Arc::clone(&self.meta.run_id),
-                    after: 0,
-                })
             }
         }
+        self.ask_log();
+    }
+
+    /// Asks for the next page of the log, unless that was done. While the feed is
+    /// away it would be in vain: more may be missed before it is there again.
+    fn ask_log(&mut self) {
+        if let Some(hold) = &mut self.hold
+            && !hold.asking
+            && !self.away
+        {
+            hold.asking = true;
+            self.wish = Some(Wish::ReadLog {
+                project: self.meta.project,
+                run_id: Arc::clone(&self.meta.run_id),
+                after: hold.asked_after,
+            });
+        }
+    }
+
+    /// Asks the server how the run is.
+    pub(super) fn ask_row(&mut self) {
+        self.wish = Some(Wish::AskRow {
+            project: self.meta.project,
+            run_id: Arc::clone(&self.meta.run_id),
+        });
+    }
+
+    fn ask_facts(&mut self) {
+        self.wish = Some(Wish::AskFacts {
+            project: self.meta.project,
+            run_id: Arc::clone(&self.meta.run_id),
+        });
     }
 
     /// Takes an event of the server's log.
@@ -225,28 +341,29 @@ impl TrackedRun {
         }
     }
 
-    /// A page of the server's log is through. Tells what to ask for next.
+    /// A page of the server's log is through.
     pub(super) fn logged(
         &mut self,
         page: LogPage,
         room: Room,
+        now: Time,
         settings: &RunSettings,
         out: &mut Vec<Output>,
-    ) -> (Fate, Option<Wish>) {
+    ) -> Fate {
         let Some(mut hold) = self.hold.take() else {
-            return (Fate::Open, None);
+            return Fate::Open;
         };
-        if let Some(after) = hold.next_page(page) {
+        if let Some(after) = hold.next_page(page, self.away) {
             hold.asked_after = after;
             self.hold = Some(hold);
-            let run_id = Arc::clone(&self.meta.run_id);
-            return (Fate::Open, Some(Wish::ReadLog { run_id, after }));
+            self.ask_log();
+            return Fate::Open;
         }
         let live = std::mem::replace(
             &mut self.fold,
             Fold::new(Arc::clone(&self.meta), self.heard, &settings.limits),
         );
-        let row_outcome = hold.row_outcome;
+        let row_end = hold.row_end;
         let Adopted {
             fold,
             nodes,
@@ -257,17 +374,21 @@ impl TrackedRun {
         self.repeats.read_log(page.next_after, newest);
         out.push(Output::Repaired(Repair::Repaired));
         self.give_out(nodes, settings, out);
-        let fate = self.conclude(ended, row_outcome, settings, out);
-        if fate == Fate::Open {
+        if !self.withholding {
+            self.published.forget_withheld();
+        }
+        let fate = self.conclude(ended, row_end, now, settings, out);
+        if fate == Fate::Open && self.ending.is_none() {
             self.tell_progress(settings, out);
         }
-        (fate, None)
+        fate
     }
 
     /// Nobody waits for the log any longer: what came live goes out.
     pub(super) fn release(
         &mut self,
         why: Repair,
+        now: Time,
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) -> Fate {
@@ -276,10 +397,10 @@ impl TrackedRun {
         };
         self.doubtful = true;
         out.push(Output::Repaired(why));
-        let row_outcome = hold.row_outcome;
+        let row_end = hold.row_end;
         let (nodes, ended) = hold.give_up();
         self.give_out(nodes, settings, out);
-        self.conclude(ended, row_outcome, settings, out)
+        self.conclude(ended, row_end, now, settings, out)
     }
 
     /// What a hold leaves behind: an end that was seen, one that the run's row
@@ -287,35 +408,56 @@ impl TrackedRun {
     fn conclude(
         &mut self,
         ended: Option<Box<FinishedRun>>,
-        row_outcome: Option<RunOutcome>,
+        row_end: Option<(RunOutcome, Option<Time>)>,
+        now: Time,
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) -> Fate {
-        match (ended, row_outcome) {
-            (Some(run), _) => self.seal(run, settings, out),
-            (None, Some(outcome)) => {
-                self.close(outcome, None, settings, out);
-                Fate::Sealed
+        match (ended, row_end) {
+            (Some(run), _) => self.end(run, now, settings, out),
+            (None, Some((outcome, at))) => {
+                self.fold.lasted(at.unwrap_or_default());
+                let run = self.broken_off(outcome, settings, out);
+                self.end(run, now, settings, out)
             }
             (None, None) => Fate::Open,
         }
     }
 
-    /// Ends the run without an event that says so.
+    /// Ends the run at once, without an event that says so, and without asking.
     pub(super) fn close(
         &mut self,
         outcome: RunOutcome,
-        error: Option<Fault<'static>>,
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) {
-        if self.hold.is_some() && self.release(Repair::GaveUp, settings, out) == Fate::Sealed {
-            return;
+        if let Some(hold) = self.hold.take() {
+            self.doubtful = true;
+            out.push(Output::Repaired(Repair::GaveUp));
+            let (nodes, ended) = hold.give_up();
+            self.give_out(nodes, settings, out);
+            if let Some(run) = ended {
+                return self.seal(run, settings, out);
+            }
         }
-        let mut nodes = Vec::new();
-        let run = self.fold.give_up(outcome, error, &mut nodes);
-        self.give_out(nodes, settings, out);
+        let run = match self.ending.take() {
+            Some(ending) => ending.run,
+            None => self.broken_off(outcome, settings, out),
+        };
         self.seal(run, settings, out);
+    }
+
+    /// The run as it is when no event tells its end.
+    fn broken_off(
+        &mut self,
+        outcome: RunOutcome,
+        settings: &RunSettings,
+        out: &mut Vec<Output>,
+    ) -> Box<FinishedRun> {
+        let mut nodes = Vec::new();
+        let run = self.fold.give_up(outcome, None, &mut nodes);
+        self.give_out(nodes.into_iter().map(Unsent::from), settings, out);
+        run
     }
 
     /// Holds a run at its end when its sums are not those of the server.
@@ -328,12 +470,11 @@ impl TrackedRun {
     ) {
         let doubted =
             run.verified == Verified::Mismatch && !self.repair_tried && self.hold.is_none();
-        if doubted
-            && let Some(wish) = self.hold(now, settings)
-            && let Some(hold) = &mut self.hold
-        {
-            hold.first_wish = Some(wish);
-            out.push(Output::Gap(GapCause::Totals));
+        if doubted {
+            self.hold(now, settings);
+            if self.hold.is_some() {
+                out.push(Output::Gap(GapCause::Totals));
+            }
         }
     }
 
@@ -341,6 +482,7 @@ impl TrackedRun {
     fn ended(
         &mut self,
         run: Box<FinishedRun>,
+        now: Time,
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) -> Fate {
@@ -349,61 +491,98 @@ impl TrackedRun {
                 hold.ended(run);
                 Fate::Open
             }
-            None => self.seal(run, settings, out),
+            None => self.end(run, now, settings, out),
         }
     }
 
     /// The server says that the run has ended, which nobody saw: its log may
-    /// tell how. Tells what to ask for, if that is worth it.
+    /// tell how.
     pub(super) fn ended_unseen(
         &mut self,
         outcome: RunOutcome,
+        at: Option<Time>,
         now: Time,
         settings: &RunSettings,
-    ) -> Option<Wish> {
-        let wish = if self.repair_tried {
-            None
-        } else {
-            self.hold(now, settings)
-        }?;
-        if let Some(hold) = &mut self.hold {
-            hold.row_outcome = Some(outcome);
+        out: &mut Vec<Output>,
+    ) -> Fate {
+        if self.ending.is_some() {
+            return Fate::Open;
         }
-        Some(wish)
+        if !self.repair_tried {
+            self.hold(now, settings);
+        }
+        match &mut self.hold {
+            Some(hold) => {
+                hold.row_end = Some((outcome, at));
+                Fate::Open
+            }
+            None => self.conclude(None, Some((outcome, at)), now, settings, out),
+        }
+    }
+
+    /// The run has ended: the server may know more of it.
+    fn end(
+        &mut self,
+        run: Box<FinishedRun>,
+        now: Time,
+        settings: &RunSettings,
+        out: &mut Vec<Output>,
+    ) -> Fate {
+        if settings.enrich {
+            self.ending = Some(Box::new(Ending { run, since: now }));
+            self.ask_facts();
+            return Fate::Open;
+        }
+        self.seal(run, settings, out);
+        Fate::Sealed
+    }
+
+    /// What else the server knows of a run that has ended; nothing, if it would
+    /// not tell or took too long.
+    pub(super) fn learn(
+        &mut self,
+        facts: Option<RunFacts>,
+        settings: &RunSettings,
+        out: &mut Vec<Output>,
+    ) -> Fate {
+        let Some(ending) = self.ending.take() else {
+            return Fate::Open;
+        };
+        let mut run = ending.run;
+        if let Some(facts) = facts {
+            run.learn(facts, &self.meta);
+        }
+        self.seal(run, settings, out);
+        Fate::Sealed
     }
 
     /// Whether a page of the log from after this place is being waited for.
     pub(super) fn expects_page(&self, after: u64) -> bool {
-        self.hold
-            .as_ref()
-            .is_some_and(|hold| hold.asked_after == after)
-    }
-
-    /// What holding the run at its end made it wish for.
-    pub(super) fn take_wish(&mut self) -> Option<Wish> {
-        self.hold.as_mut()?.first_wish.take()
+        let hold = self.hold.as_ref();
+        hold.is_some_and(|hold| hold.asking && hold.asked_after == after)
     }
 
     /// Gives nodes out, or keeps them while the run is held.
     fn give_out(
         &mut self,
-        nodes: Vec<FinishedNode>,
+        nodes: impl IntoIterator<Item = Unsent>,
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) {
         if let Some(hold) = &mut self.hold {
-            hold.keep(nodes);
+            hold.keep(nodes.into_iter().map(|unsent| unsent.node).collect());
         } else {
-            for node in nodes {
+            for Unsent { node, counted } in nodes {
                 let nodes_max = settings.limits.published_nodes_max;
-                if settings.repair && !self.published.add(node.identity, node.end, nodes_max) {
-                    continue;
+                let due = if settings.repair {
+                    (self.published).give(&node, counted, self.withholding, nodes_max)
+                } else {
+                    Some(Due::All)
+                };
+                if let Some(due) = due {
+                    let meta = Arc::clone(&self.meta);
+                    out.push(Output::Node(self.slot, meta, Box::new(node), due));
                 }
-                out.push(Output::Node(
-                    self.slot,
-                    Arc::clone(&self.meta),
-                    Box::new(node),
-                ));
             }
         }
         if self.waiting != self.fold.waiting() {
@@ -412,25 +591,36 @@ impl TrackedRun {
         }
     }
 
-    fn seal(
-        &mut self,
-        mut run: Box<FinishedRun>,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
+    /// Gives the end out, and with it whatever is still due of the run.
+    fn seal(&mut self, mut run: Box<FinishedRun>, settings: &RunSettings, out: &mut Vec<Output>) {
         if self.doubtful && run.verified == Verified::Mismatch {
             run.verified = Verified::Unchecked;
             run.summary.verified = Verified::Unchecked.as_str();
         }
-        if run.end.since(run.start) > settings.limits.progress_after && !self.progress_told {
-            out.push(Output::Progress(
-                self.slot,
-                Arc::clone(&self.meta),
-                run.start,
-            ));
+        let withheld = self.withholding || self.published.withheld() > 0;
+        let due = if withheld && settings.repair && self.published.can_repair() {
+            self.owed = Some(Box::new(Owed {
+                meta: Arc::clone(&self.meta),
+                start: run.start,
+                outcome: run.outcome,
+                facts: run.facts.clone(),
+                published: std::mem::take(&mut self.published),
+            }));
+            Due::Count
+        } else {
+            let lost = self.published.withheld();
+            if lost > 0 {
+                out.push(Output::Lost(lost));
+            }
+            Due::All
+        };
+        let long = run.end.since(run.start) > settings.limits.progress_after;
+        if long && !self.progress_told && due.has_span() {
+            let meta = Arc::clone(&self.meta);
+            out.push(Output::Progress(self.slot, meta, run.start));
         }
-        out.push(Output::Ended(self.slot, Arc::clone(&self.meta), run));
-        Fate::Sealed
+        let meta = Arc::clone(&self.meta);
+        out.push(Output::Ended(self.slot, meta, run, due));
     }
 
     /// Says once that the run has been open for a while.
@@ -446,7 +636,8 @@ impl TrackedRun {
         out: &mut Vec<Output>,
     ) {
         let open_for = time.since(self.fold.start());
-        if self.progress_told || self.hold.is_some() || open_for <= settings.limits.progress_after {
+        let told = self.progress_told || self.hold.is_some() || self.withholding;
+        if told || open_for <= settings.limits.progress_after {
             return;
         }
         self.progress_told = true;

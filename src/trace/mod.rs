@@ -31,4 +31,4 @@ pub mod verdict;
 #[cfg(test)]
 mod mapping;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;

@@ -46,7 +46,7 @@ pub(super) fn identity(kind: NodeKind, name: &str) -> Identity {
     }
 }
 
-pub(super) fn node(kind: NodeKind, name: &str) -> FinishedNode {
+pub(crate) fn node(kind: NodeKind, name: &str) -> FinishedNode {
     FinishedNode {
         identity: identity(kind, name),
         parent: Identity::ROOT,

@@ -21,6 +21,7 @@ pub mod item;
 pub mod lines;
 mod pull;
 pub mod rejection;
+pub mod rows;
 mod skeleton;
 mod split;
 pub mod sse;

@@ -158,6 +158,11 @@ impl Fold {
         self.finished(outcome, error, None, None, end, true)
     }
 
+    /// The run went on until then, though no event says so.
+    pub(super) fn lasted(&mut self, until: Time) {
+        self.last = self.last.max(until);
+    }
+
     /// Whether somebody or something is being waited for.
     pub(super) const fn waiting(&self) -> bool {
         self.nodes.waits() > 0
@@ -320,6 +325,7 @@ impl Fold {
             notes: std::mem::take(&mut self.notes),
             links: std::mem::take(&mut self.links),
             restarts: self.restarts,
+            facts: None,
         })
     }
 }
