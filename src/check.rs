@@ -36,6 +36,7 @@ pub async fn check(config: &Config, out: &mut impl Write) -> io::Result<Verdict>
     if listen.local_token.is_some() {
         steps.setting("API token", token(listen.local_token.as_ref()))?;
     }
+    steps.setting("store", Ok(store(config)))?;
     let metrics = free(listen.metrics, "listen.metrics").await;
     steps.outside("metrics", metrics)?;
     let local = free(listen.local, "listen.local").await;
@@ -84,6 +85,20 @@ fn memory(config: &Config) -> Result<String, String> {
     budget.check().map_err(|error| error.to_string())?;
     let (sum, max) = (Size(budget.sum()), Size(config.memory_max));
     Ok(format!("at most {sum}, of {max} (memory_max)"))
+}
+
+fn store(config: &Config) -> String {
+    let store = &config.store;
+    let Some(dir) = &store.dir else {
+        return "none: a restart loses the runs that are open, the spans that wait and all counts (store.dir)".to_owned();
+    };
+    let parts = [
+        ("journal", store.journal_bytes_max),
+        ("outbox", store.outbox_bytes_max),
+        ("quarantine", store.quarantine_bytes_max),
+    ];
+    let parts = parts.map(|(part, bytes)| format!("{part} {}", Size(bytes)));
+    format!("{}, at most: {}", dir.display(), parts.join(", "))
 }
 
 fn token(token: Option<&TokenSource>) -> Result<String, String> {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Bounds that belong to a protocol or to the program's shape.
 ///
 /// A longer name is cut and gets a hash of the whole, so that two long names
@@ -97,6 +99,10 @@ pub const PACKING_BATCHES_MAX: usize = 1;
 /// place of the oldest.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// Bodies in an outbox on disk, of each of which the place is kept in memory:
+/// beyond it the outbox is full, as it is at its bytes.
+pub const OUTBOX_BODIES_MAX: usize = 65_536;
+
 /// Pages of metrics that are being read at once; beyond it there is none, for now.
 pub const PAGES_MAX: usize = 2;
 
@@ -114,7 +120,7 @@ pub const LOG_LINES_BYTES_MAX: usize = 2 << 20;
 pub const LOG_BURST_MAX: u32 = 20;
 
 /// Bounds with a default that configuration may change.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// One line of a feed. A longer one is dropped, to its end, and counted.
     pub line_bytes_max: usize,
@@ -152,8 +158,27 @@ pub struct Limits {
     pub run_wait_max: Duration,
     /// How long a held run waits for its repair.
     pub repair_wait_max: Duration,
-    /// Bodies that wait for the backend, compressed. When they are full, metrics
-    /// and summaries go on, and spans are dropped and counted.
+    /// How far before the last known time runs are listed again: a run may have
+    /// begun before that time, and be seen by its server after it.
+    pub repair_margin: Duration,
+    /// How long an ended run waits for what the server knows of it beside its
+    /// events. Then its root goes out without.
+    pub enrich_wait_max: Duration,
+    /// Questions to the server on their way at once. A further one waits.
+    pub asks_in_flight_max: usize,
+    /// Questions to the server within a second. As above.
+    pub asks_per_second_max: usize,
+    /// One answer of the server. A longer one is not read to its end, and counts
+    /// as none.
+    pub answer_bytes_max: usize,
+    /// Ended runs whose spans found no room, and are rebuilt once there is some.
+    /// A further one is given up, and counted.
+    pub owed_runs_max: usize,
+    /// What is remembered of these. As above.
+    pub owed_runs_bytes_max: usize,
+    /// Bodies that wait for the backend, compressed, in memory: without a store.
+    /// When they are full, metrics and summaries go on, and spans are dropped and
+    /// counted.
     pub outbox_bytes_max: usize,
     /// Finished runs that the API remembers. Beyond it the oldest is forgotten.
     pub recent_runs_max: usize,
@@ -187,6 +212,13 @@ impl Default for Limits {
             run_idle_max: Duration::from_secs(3_600),
             run_wait_max: Duration::from_secs(14 * 86_400),
             repair_wait_max: Duration::from_secs(300),
+            repair_margin: Duration::from_secs(60),
+            enrich_wait_max: Duration::from_secs(5),
+            asks_in_flight_max: 2,
+            asks_per_second_max: 20,
+            answer_bytes_max: 8 << 20,
+            owed_runs_max: 10_000,
+            owed_runs_bytes_max: 8 << 20,
             outbox_bytes_max: 32 << 20,
             recent_runs_max: 1_000,
             recent_runs_bytes_max: 8 << 20,

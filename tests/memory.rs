@@ -34,7 +34,7 @@ use self::receiver::{Receiver, Reply, Wire};
 use self::scripted::{Connection, FEED, Server};
 
 /// What a sidecar may use that nobody configured otherwise.
-const MEMORY_MAX: usize = 320 << 20;
+const MEMORY_MAX: usize = 384 << 20;
 
 /// What may be added from one round to the next: names of ended runs, and what
 /// the allocator keeps in pieces. It levels off after the third round; what a

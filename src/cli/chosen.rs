@@ -152,6 +152,7 @@ fn heading(path: &str, section: Option<&str>) -> &'static str {
     match section {
         Some("source") => "Where events come from",
         Some("export") => "Where traces go",
+        Some("store") => "What is kept on disk",
         Some("listen") => "The listeners",
         Some("log") => "Logs and limits",
         _ if ["log_runs", "memory_max", "drain_max"].contains(&path) => "Logs and limits",

@@ -151,9 +151,12 @@ fn tell(config: &Config) {
         (None, Some(why)) => tracing::warn!("{why}"),
         (None, None) => tracing::warn!("there is no OTLP endpoint: traces stay in the local API"),
     }
-    tracing::warn!(
-        "nothing is kept on disk: a restart loses the runs that are open and the spans that wait"
-    );
+    match &config.store.dir {
+        Some(dir) => tracing::info!(dir = %dir.display(), "what was read is kept on disk"),
+        None => tracing::warn!(
+            "nothing is kept on disk: a restart loses the runs that are open, the spans that wait and all counts; give a directory on a volume with store.dir"
+        ),
+    }
     let budget = Budget::new(config);
     tracing::info!(
         most_bytes = budget.sum(),

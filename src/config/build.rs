@@ -9,9 +9,11 @@ use super::choices::{Choices, Flags};
 use super::credentials::{tls, token};
 use super::environment::Environment;
 use super::error::{ConfigError, Origin};
-use super::keys::{self, BATCH_FRAME_BYTES_MAX};
+use super::keys::{self, AnyKey, BATCH_FRAME_BYTES_MAX};
 use super::otlp::export;
-use super::{Config, Listen, LogSettings, RecordSettings, ReplaySettings, describe, units};
+use super::{
+    Config, Listen, LogSettings, RecordSettings, ReplaySettings, StoreSettings, describe, units,
+};
 use crate::core::{CoreSettings, Selection};
 use crate::export::ExportSettings;
 use crate::limits::Limits;
@@ -65,6 +67,7 @@ fn whole(
     export: Result<ExportSettings, String>,
 ) -> Result<Config, ConfigError> {
     let limits = limits(&choices)?;
+    let store = store(&mut choices, &limits)?;
     let source = source(&choices)?;
     let self_trace = choices.needed(&keys::SELF_TRACE)?;
     if self_trace && export.is_err() {
@@ -82,6 +85,9 @@ fn whole(
         trace: trace(&choices, limits.content_bytes_max)?,
         selection: selection(&choices)?,
         markers: choices.needed(&keys::MARKERS)?,
+        repair: choices.needed(&keys::REPAIR)?,
+        enrich: choices.needed(&keys::ENRICH)?,
+        store,
         listen: listen(&choices)?,
         log: log(&choices)?,
         self_trace,
@@ -264,6 +270,50 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && (everywhere || one.ip() == other.ip())
 }
 
+fn store(choices: &mut Choices, limits: &Limits) -> Result<StoreSettings, ConfigError> {
+    let store = StoreSettings {
+        dir: choices.value(&keys::STORE_DIR)?,
+        journal_bytes_max: choices.needed(&keys::STORE_JOURNAL_BYTES_MAX)?,
+        outbox_bytes_max: choices.needed(&keys::STORE_OUTBOX_BYTES_MAX)?,
+        quarantine_bytes_max: choices.needed(&keys::STORE_QUARANTINE_BYTES_MAX)?,
+        checkpoint_every: choices.needed(&keys::STORE_CHECKPOINT_EVERY)?,
+    };
+    warn_of_what_says_nothing(choices, store.dir.is_some());
+    // The newest segment always stays, so there has to be room for another one.
+    let least = 2 * limits.frame_bytes_max.max(limits.answer_bytes_max);
+    if store.dir.is_some() && store.journal_bytes_max < least {
+        let [has, needs] = [store.journal_bytes_max, least].map(units::show_bytes);
+        let problem = format!(
+            "is {has}, but holds less than two of the largest records: give it {needs}, or lower limits.frame_bytes_max and limits.answer_bytes_max"
+        );
+        return Err(choices.wrong(&keys::STORE_JOURNAL_BYTES_MAX, problem));
+    }
+    Ok(store)
+}
+
+/// A bound that was chosen for the kind of store that there is not.
+fn warn_of_what_says_nothing(choices: &mut Choices, on_disk: bool) {
+    let of_disk: [&dyn AnyKey; 4] = [
+        &keys::STORE_JOURNAL_BYTES_MAX,
+        &keys::STORE_OUTBOX_BYTES_MAX,
+        &keys::STORE_QUARANTINE_BYTES_MAX,
+        &keys::STORE_CHECKPOINT_EVERY,
+    ];
+    let of_memory: [&dyn AnyKey; 1] = [&keys::OUTBOX_BYTES_MAX];
+    let (idle, why) = match on_disk {
+        true => (
+            &of_memory[..],
+            "this is of an outbox in memory: with store.dir, store.outbox_bytes_max counts",
+        ),
+        false => (&of_disk[..], "this means nothing without store.dir"),
+    };
+    for key in idle {
+        if choices.raw(*key).is_some() {
+            choices.warn(*key, why);
+        }
+    }
+}
+
 fn log(choices: &Choices) -> Result<LogSettings, ConfigError> {
     Ok(LogSettings {
         format: choices.needed(&keys::LOG_FORMAT)?,
@@ -291,6 +341,13 @@ fn limits(choices: &Choices) -> Result<Limits, ConfigError> {
         run_idle_max: choices.needed(&keys::RUN_IDLE_MAX)?,
         run_wait_max: choices.needed(&keys::RUN_WAIT_MAX)?,
         repair_wait_max: choices.needed(&keys::REPAIR_WAIT_MAX)?,
+        repair_margin: choices.needed(&keys::REPAIR_MARGIN)?,
+        enrich_wait_max: choices.needed(&keys::ENRICH_WAIT_MAX)?,
+        asks_in_flight_max: choices.needed(&keys::ASKS_IN_FLIGHT_MAX)?,
+        asks_per_second_max: choices.needed(&keys::ASKS_PER_SECOND_MAX)?,
+        answer_bytes_max: choices.needed(&keys::ANSWER_BYTES_MAX)?,
+        owed_runs_max: choices.needed(&keys::OWED_RUNS_MAX)?,
+        owed_runs_bytes_max: choices.needed(&keys::OWED_RUNS_BYTES_MAX)?,
         outbox_bytes_max: choices.needed(&keys::OUTBOX_BYTES_MAX)?,
         recent_runs_max: choices.needed(&keys::RECENT_RUNS_MAX)?,
         recent_runs_bytes_max: choices.needed(&keys::RECENT_RUNS_BYTES_MAX)?,

@@ -66,6 +66,12 @@ pub struct Config {
     pub selection: Selection,
     /// Whether runs that are open for a while send a marker.
     pub markers: bool,
+    /// Whether the server is asked for what the feed lost.
+    pub repair: bool,
+    /// Whether the server is asked, at the end of a run, what else it knows of it.
+    pub enrich: bool,
+    /// What is kept on disk.
+    pub store: StoreSettings,
     /// The listeners.
     pub listen: Listen,
     /// Our own logs.
@@ -82,6 +88,21 @@ pub struct Config {
     pub settings: Vec<Setting>,
     /// What is odd, to be told at start.
     pub warnings: Vec<String>,
+}
+
+/// What is kept on disk, and how much of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// Where; without it nothing is, and the bounds below say nothing.
+    pub dir: Option<PathBuf>,
+    /// Accepted events.
+    pub journal_bytes_max: usize,
+    /// Batches that wait for the backend.
+    pub outbox_bytes_max: usize,
+    /// Batches that the backend refused for good.
+    pub quarantine_bytes_max: usize,
+    /// How often the state of the open runs is written.
+    pub checkpoint_every: Duration,
 }
 
 /// The listeners.
@@ -161,6 +182,14 @@ impl Config {
     /// What is not as it is by default, a line each, for a terminal.
     pub fn render(&self) -> String {
         describe::render(&self.settings)
+    }
+
+    /// What may wait for the backend: on disk if there is a store, else in memory.
+    pub const fn outbox_bytes_max(&self) -> usize {
+        match self.store.dir {
+            Some(_) => self.store.outbox_bytes_max,
+            None => self.limits.outbox_bytes_max,
+        }
     }
 
     /// What the core needs to know.

@@ -45,9 +45,10 @@ common case needs no file.
 
 /// In the order of the reference. A section without a title here is missing from
 /// it, which a test notices.
-const SECTIONS: [(Option<&str>, &str); 6] = [
+const SECTIONS: [(Option<&str>, &str); 7] = [
     (Some("source"), "Where events come from (`source`)"),
     (Some("export"), "Where traces go (`export`)"),
+    (Some("store"), "What is kept on disk (`store`)"),
     (None, "What leaves, and the process (top level)"),
     (Some("listen"), "The listeners (`listen`)"),
     (Some("log"), "Logs (`log`)"),

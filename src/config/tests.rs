@@ -92,9 +92,12 @@ fn a_server_s_address_is_all_that_must_be_said() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.listen.metrics.to_string(), "0.0.0.0:9464");
     assert_eq!(config.listen.local.to_string(), "127.0.0.1:9465");
-    assert_eq!(config.memory_max, 320 << 20);
+    assert_eq!(config.memory_max, 384 << 20);
     assert_eq!(config.drain_max, Duration::from_secs(20));
     assert!(config.markers && !config.self_trace && !config.log.runs);
+    assert!(config.repair && config.enrich);
+    assert_eq!(config.store.dir, None);
+    assert_eq!(config.outbox_bytes_max(), 32 << 20);
     assert!(config.warnings.is_empty());
     assert!(config.no_export.unwrap().contains("no OTLP endpoint"));
     assert_eq!(
@@ -985,7 +988,7 @@ source.token     [secret]  (from AKRIBES_TOKEN)
 export.endpoint  http://c:4318/v1/traces?[secret]  (from OTEL_EXPORTER_OTLP_ENDPOINT)
 export.headers   authorization=[secret]  (from OTEL_EXPORTER_OTLP_HEADERS)
 include          a*, b  (from --include)
-60 other keys have their defaults.
+74 other keys have their defaults.
 "
     );
     let secrets = [
@@ -995,6 +998,76 @@ include          a*, b  (from --include)
     // The address itself has to be whole.
     let secrets = secrets.join(" ").replace("key=hunter2", "");
     assert!(!secrets.contains("hunter2"), "{secrets}");
+}
+
+#[test]
+fn a_store_has_a_directory_and_bounds_of_its_own() {
+    let said = Said::new()
+        .flag("--store-dir", "/var/lib/runtrail")
+        .variable("RUNTRAIL_STORE_CHECKPOINT_EVERY", "5s")
+        .variable("RUNTRAIL_REPAIR", "false")
+        .variable("RUNTRAIL_ENRICH", "false");
+    let config = said.config();
+    assert_eq!(config.outbox_bytes_max(), 512 << 20);
+    assert_eq!(
+        config.store,
+        StoreSettings {
+            dir: Some(PathBuf::from("/var/lib/runtrail")),
+            journal_bytes_max: 64 << 20,
+            outbox_bytes_max: 512 << 20,
+            quarantine_bytes_max: 64 << 20,
+            checkpoint_every: Duration::from_secs(5),
+        }
+    );
+    assert!(!config.repair && !config.enrich);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn a_bound_of_the_store_that_there_is_not_is_odd() {
+    let warnings = |said: Said| said.config().warnings;
+    for key in [
+        "JOURNAL_BYTES_MAX",
+        "OUTBOX_BYTES_MAX",
+        "QUARANTINE_BYTES_MAX",
+    ] {
+        let name = format!("RUNTRAIL_STORE_{key}");
+        let told = warnings(Said::new().variable(&name, "128MiB"));
+        assert!(told[0].ends_with(&format!(
+            "(from {name}): this means nothing without store.dir"
+        )));
+        let on_disk = Said::new().variable(&name, "128MiB");
+        assert!(warnings(on_disk.variable("RUNTRAIL_STORE_DIR", "d")).is_empty());
+    }
+    let in_memory = || Said::new().variable("RUNTRAIL_LIMITS_OUTBOX_BYTES_MAX", "64MiB");
+    assert!(warnings(in_memory()).is_empty());
+    let told = warnings(in_memory().variable("RUNTRAIL_STORE_DIR", "d"));
+    assert!(
+        told[0].contains("store.outbox_bytes_max counts"),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_journal_holds_two_of_the_largest_records() {
+    for key in [
+        "RUNTRAIL_LIMITS_FRAME_BYTES_MAX",
+        "RUNTRAIL_LIMITS_ANSWER_BYTES_MAX",
+    ] {
+        let with = |journal: &str| {
+            Said::new()
+                .variable("RUNTRAIL_STORE_JOURNAL_BYTES_MAX", journal)
+                .variable(key, "9MiB")
+        };
+        let on_disk = |journal: &str| with(journal).flag("--store-dir", "d");
+        assert_eq!(
+            on_disk("17MiB").problem(),
+            "store.journal_bytes_max (from RUNTRAIL_STORE_JOURNAL_BYTES_MAX): is 17MiB, but holds less than two of the largest records: give it 18MiB, or lower limits.frame_bytes_max and limits.answer_bytes_max"
+        );
+        on_disk("18MiB").config();
+        // Without a store there is no journal that could be too small.
+        with("17MiB").config();
+    }
 }
 
 #[test]

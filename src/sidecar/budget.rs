@@ -6,7 +6,8 @@ use std::fmt;
 use crate::config::Config;
 use crate::limits::{
     ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX,
-    FEED_READ_BYTES_MAX, LOG_LINES_BYTES_MAX, PACKING_BATCHES_MAX, PAGES_MAX, SPAN_BYTES_MAX,
+    FEED_READ_BYTES_MAX, LOG_LINES_BYTES_MAX, OUTBOX_BODIES_MAX, PACKING_BATCHES_MAX, PAGES_MAX,
+    SPAN_BYTES_MAX,
 };
 
 /// The sum, line by line.
@@ -52,6 +53,13 @@ const SERIES_GATHERED_BYTES: usize = 800;
 const CONNECTION_BYTES: usize = 24 << 10;
 /// What one remembered name of a sealed run takes.
 const SEALED_RUN_BYTES: usize = 64;
+/// What a body on disk takes in memory: where it is, and what it holds.
+const BODY_INDEX_BYTES: usize = 200;
+/// What a series takes in a checkpoint, with its labels.
+const SERIES_STORED_BYTES: usize = 200;
+/// A piece of a checkpoint on its way to the disk, and records that are gathered
+/// for one write.
+const STORE_BUFFER_BYTES: usize = 1 << 20;
 
 impl Budget {
     /// Adds up.
@@ -114,11 +122,44 @@ impl Budget {
             ),
             line("lines of logs", LOG_LINES_BYTES_MAX, ""),
         ];
-        if let Some(export) = &config.export {
+        if config.repair || config.enrich {
             lines.push(line(
-                "the outbox",
-                limits.outbox_bytes_max,
-                "limits.outbox_bytes_max",
+                "answers of the server",
+                // As they came, and taken apart.
+                2 * limits.asks_in_flight_max * limits.answer_bytes_max,
+                "limits.answer_bytes_max",
+            ));
+        }
+        if config.store.dir.is_some() {
+            lines.push(line(
+                "records on their way to the disk",
+                // One as it is and one as it is written; a checkpoint's metrics are one.
+                2 * limits.frame_bytes_max.max(limits.answer_bytes_max) + STORE_BUFFER_BYTES,
+                "limits.frame_bytes_max",
+            ));
+            lines.push(line(
+                "metrics on their way to the disk",
+                limits.metric_series_max * SERIES_STORED_BYTES,
+                "limits.metric_series_max",
+            ));
+        }
+        if let Some(export) = &config.export {
+            lines.push(match config.store.dir {
+                Some(_) => line(
+                    "places of bodies in the outbox on disk",
+                    OUTBOX_BODIES_MAX * BODY_INDEX_BYTES,
+                    "",
+                ),
+                None => line(
+                    "the outbox",
+                    limits.outbox_bytes_max,
+                    "limits.outbox_bytes_max",
+                ),
+            });
+            lines.push(line(
+                "runs whose spans are owed",
+                limits.owed_runs_bytes_max,
+                "limits.owed_runs_bytes_max",
             ));
             lines.push(line(
                 "requests and answers of the backend",
@@ -222,7 +263,7 @@ mod tests {
         let config = config(&[("RUNTRAIL_LIMITS_OPEN_RUNS_BYTES_MAX", "1GiB")]);
         let error = Budget::new(&config).check().unwrap_err().to_string();
         for part in [
-            "memory_max is 320.0 MiB",
+            "memory_max is 384.0 MiB",
             "raise memory_max to",
             "limits.open_runs_bytes_max",
             "1280.0 MiB",
@@ -236,6 +277,33 @@ mod tests {
         let one = Budget::new(&config(&[("AKRIBES_PROJECT_ID", "1")])).sum();
         let three = Budget::new(&config(&[("AKRIBES_PROJECT_ID", "1,2,3")])).sum();
         assert!(three - one >= 2 * (16 << 20));
+    }
+
+    #[test]
+    fn an_outbox_on_disk_takes_memory_for_its_places_only() {
+        let on_disk = |size| {
+            Budget::new(&config(&[
+                ("RUNTRAIL_STORE_DIR", "/var/lib/runtrail"),
+                ("RUNTRAIL_STORE_OUTBOX_BYTES_MAX", size),
+                ("RUNTRAIL_LIMITS_OUTBOX_BYTES_MAX", size),
+            ]))
+        };
+        on_disk("64GiB").check().unwrap();
+        assert_eq!(on_disk("64GiB"), on_disk("64MiB"));
+        let in_memory = config(&[("RUNTRAIL_LIMITS_OUTBOX_BYTES_MAX", "64GiB")]);
+        assert!(Budget::new(&in_memory).check().is_err());
+    }
+
+    #[test]
+    fn only_who_asks_the_server_has_room_for_its_answers() {
+        let with = |repair, enrich| {
+            let switches = [("RUNTRAIL_REPAIR", repair), ("RUNTRAIL_ENRICH", enrich)];
+            Budget::new(&config(&switches)).sum()
+        };
+        let neither = with("false", "false");
+        assert_eq!(with("true", "true"), neither + (32 << 20));
+        assert_eq!(with("false", "true"), with("true", "false"));
+        assert!(with("true", "false") > neither);
     }
 
     #[test]

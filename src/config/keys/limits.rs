@@ -106,9 +106,37 @@ keys! {
         .default("5m")
         .effect("How long a run waits for its repair before it goes out without.")
         .changed_by(TUNER);
+    REPAIR_MARGIN: Time = key("limits.repair_margin", seconds(0, DAY))
+        .default("60s")
+        .effect("How far before the last known time runs are listed again after a gap, since a server may tell of a run later than it began.")
+        .changed_by("whoever runs a server that tells of runs late");
+    ENRICH_WAIT_MAX: Time = key("limits.enrich_wait_max", Time { least: Duration::from_millis(10), most: Duration::from_secs(600) })
+        .default("5s")
+        .effect("How long an ended run waits for what the server knows of it, if `enrich` is on. Then its root goes out without.")
+        .changed_by("whoever runs a slow server");
+    ASKS_IN_FLIGHT_MAX: Count = key("limits.asks_in_flight_max", count(1, 16))
+        .default("2")
+        .effect("Questions to the server on their way at once. Further ones wait.")
+        .changed_by("whoever runs the server");
+    ASKS_PER_SECOND_MAX: Count = key("limits.asks_per_second_max", count(1, 10_000))
+        .default("20")
+        .effect("Questions to the server within a second. Further ones wait.")
+        .changed_by("whoever runs the server");
+    ANSWER_BYTES_MAX: Bytes = key("limits.answer_bytes_max", bytes(64 * KIB, 64 * MIB))
+        .default("8MiB")
+        .effect("One answer of the server. A longer one is not read to its end, and counts as none.")
+        .changed_by(TUNER);
+    OWED_RUNS_MAX: Count = key("limits.owed_runs_max", count(1, 1_000_000))
+        .default("10000")
+        .effect("Ended runs whose spans found no room in the outbox, and are rebuilt from the server's log once there is some. A further one is given up, and counted.")
+        .changed_by("whoever knows how long the backend may be away");
+    OWED_RUNS_BYTES_MAX: Bytes = key("limits.owed_runs_bytes_max", bytes(64 * KIB, GIB))
+        .default("8MiB")
+        .effect("What is remembered of these. As above.")
+        .changed_by(TUNER);
     OUTBOX_BYTES_MAX: Bytes = key("limits.outbox_bytes_max", bytes(4 * MIB, 64 * GIB))
         .default("32MiB")
-        .effect("Batches that wait for the backend, compressed. When it is full spans are dropped and counted; metrics and summaries go on.")
+        .effect("Batches that wait for the backend in memory, compressed, when there is no `store.dir`; with it `store.outbox_bytes_max` counts. When it is full spans are dropped and counted; metrics and summaries go on.")
         .changed_by("whoever knows how long the backend may be away");
     RECENT_RUNS_MAX: Count = key("limits.recent_runs_max", count(1, 1_000_000))
         .default("1000")

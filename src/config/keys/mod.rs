@@ -273,6 +273,8 @@ const DEPLOYER: &str = "whoever deploys it";
 const GUARDIAN: &str = "whoever answers for the data";
 /// Who reads the traces.
 const READER: &str = "whoever reads the traces";
+/// Who gives the store its volume.
+const STORER: &str = "whoever sizes the volume";
 /// Who looks at the metrics of runtrail itself.
 const TUNER: &str = "whoever sizes the pod, when a metric says so";
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::super::kinds::{
-    Address, Attributes, Bytes, Conventions, Count, Endpoint, File, Headers, LogFilter, OneOf,
-    OtlpProtocol, Patterns, Projects, Ratio, Rules, Server, Switch, System, Text, Time, Token,
+    Address, Attributes, Bytes, Conventions, Count, Endpoint, File, Folder, Headers, LogFilter,
+    OneOf, OtlpProtocol, Patterns, Projects, Ratio, Rules, Server, Switch, System, Text, Time,
+    Token,
 };
 use super::super::translate::{capture_mode, exporters, millis, plain, sdk_disabled};
-use super::{AnyKey, DEPLOYER, GUARDIAN, Key, READER, TUNER, key, keys};
+use super::{AnyKey, DEPLOYER, GUARDIAN, Key, READER, STORER, TUNER, key, keys};
 use crate::config::LogFormat;
 use crate::export::Compression;
 
@@ -21,6 +22,13 @@ const fn seconds(least: u64, most: u64) -> Time {
         least: Duration::from_secs(least),
         most: Duration::from_secs(most),
     }
+}
+
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+const fn bytes(least: usize, most: usize) -> Bytes {
+    Bytes { least, most }
 }
 
 const REQUEST_TIME: Time = Time {
@@ -170,6 +178,28 @@ keys! {
         .effect("Whether traces are sent at all. `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none` say no; `--otlp` says yes.")
         .changed_by(DEPLOYER);
 
+    STORE_DIR: Folder = key("store.dir", Folder)
+        .flag("--store-dir")
+        .unset("nothing is kept on disk")
+        .effect("The directory on a volume that outlives the pod, in which what was read is kept until it is safe elsewhere. Without it a restart loses the runs that are open, the spans that wait and all counts. One process at a time may use it.")
+        .changed_by(DEPLOYER);
+    STORE_JOURNAL_BYTES_MAX: Bytes = key("store.journal_bytes_max", bytes(16 * MIB, 64 * GIB))
+        .default("64MiB")
+        .effect("Accepted events on disk, kept until their spans are in the outbox. When it is full, a checkpoint is made early; while that makes no room, reading stops.")
+        .changed_by(STORER);
+    STORE_OUTBOX_BYTES_MAX: Bytes = key("store.outbox_bytes_max", bytes(8 * MIB, 1024 * GIB))
+        .default("512MiB")
+        .effect("Batches on disk that wait for the backend, compressed. When it is full, metrics and summaries go on; runs that end meanwhile are rebuilt from the server's log once there is room. Without `store.dir` `limits.outbox_bytes_max` counts.")
+        .changed_by("whoever knows how long the backend may be away");
+    STORE_QUARANTINE_BYTES_MAX: Bytes = key("store.quarantine_bytes_max", bytes(8 * MIB, 64 * GIB))
+        .default("64MiB")
+        .effect("Batches on disk that the backend refused for good, for `runtrail resend`. When it is full, the oldest go.")
+        .changed_by(STORER);
+    STORE_CHECKPOINT_EVERY: Time = key("store.checkpoint_every", seconds(1, 3_600))
+        .default("60s")
+        .effect("How often the state of all open runs is written to disk. The more rarely, the more of the journal is read again after a restart.")
+        .changed_by(STORER);
+
     CAPTURE_CONTENT: Switch = key("capture_content", Switch)
         .flag("--capture-content")
         .also(&[capture_mode("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT")])
@@ -205,6 +235,14 @@ keys! {
         .default("true")
         .effect("Whether a run that is open for longer than `limits.progress_after` sends a marker span, so that it is seen before it ends.")
         .changed_by(READER);
+    REPAIR: Switch = key("repair", Switch)
+        .default("true")
+        .effect("Ask the server for what the feed lost, or what it sent while nobody listened, where it has a log.")
+        .changed_by("whoever runs the server");
+    ENRICH: Switch = key("enrich", Switch)
+        .default("true")
+        .effect("Ask the server at the end of each run for its row and its tasks: cost, version, channel, who triggered it.")
+        .changed_by("whoever runs the server");
     SERVICE_NAME: Text = key("service_name", Text)
         .flag("--service-name")
         .also(&[plain("OTEL_SERVICE_NAME")])
@@ -254,9 +292,9 @@ keys! {
         .effect("How logs are written: `text`, `json`, or `auto`, which is text on a terminal and JSON otherwise.")
         .changed_by(DEPLOYER);
 
-    MEMORY_MAX: Bytes = key("memory_max", Bytes { least: 16 << 20, most: 1 << 40 })
+    MEMORY_MAX: Bytes = key("memory_max", bytes(16 * MIB, 1024 * GIB))
         .flag("--memory-max")
-        .default("320MiB")
+        .default("384MiB")
         .effect("What all of it together may use. The sum of the bounds is computed at start, and refused when it is more.")
         .changed_by("whoever sizes the pod");
     DRAIN_MAX: Time = key("drain_max", seconds(1, 3_600))

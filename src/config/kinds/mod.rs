@@ -151,6 +151,24 @@ impl Kind for File {
     }
 }
 
+/// The path of a directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Folder;
+
+impl Kind for Folder {
+    type Value = PathBuf;
+    const SHAPE: Shape = Shape::One;
+    const HINT: &'static str = "DIR";
+
+    fn form(&self) -> String {
+        "path of a directory".to_owned()
+    }
+
+    fn read(&self, raw: &Raw) -> Result<PathBuf, String> {
+        Text.read(raw).map(PathBuf::from)
+    }
+}
+
 /// A token that stands there itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Token;
