@@ -56,7 +56,7 @@ pub enum Group {
     Repair,
     /// The sending of spans.
     Export,
-    /// The log on disk.
+    /// What is kept until it is safe elsewhere.
     Store,
     /// The program itself.
     Build,
@@ -157,7 +157,14 @@ pub const DIRECTIONS: [&str; 2] = ["input", "output"];
 /// Parts of the tokens of one direction.
 pub const TOKEN_DETAILS: [&str; 3] = ["cache_read", "cache_write", "reasoning"];
 /// Why a feed lost something.
-pub const GAP_CAUSES: [&str; 5] = ["lagged", "disconnect", "joined_late", "totals", "unknown"];
+pub const GAP_CAUSES: [&str; 6] = [
+    "lagged",
+    "disconnect",
+    "joined_late",
+    "totals",
+    "restart",
+    "unknown",
+];
 /// How a repair went.
 pub const REPAIR_RESULTS: [&str; 4] = ["repaired", "unavailable", "gave_up", "unknown"];
 /// Why the reading of a source rests.
@@ -321,8 +328,22 @@ catalogue! {
         "Batches that wait to be sent.";
     OutboxOldest: "outbox_oldest_timestamp_seconds", Kind::Gauge, Export, of_all [],
         "When the oldest batch that waits was made, in seconds since the Unix epoch.";
+    RunsGivenUp: "runs_given_up_total", Kind::Counter, Store, of_all [],
+        "Ended runs whose spans will not be rebuilt, because too many were owed already.";
     QuarantineBatches: "quarantine_batches", Kind::Gauge, Store, of_all [],
         "Batches set aside because the backend refused them for good.";
+    QuarantineDroppedBatches: "quarantine_dropped_batches_total", Kind::Counter, Store, of_all [],
+        "Batches that were set aside and had to go, because there were too many.";
+    StoreSuspended: "store_suspended", Kind::Gauge, Store, of_all [],
+        "1 while the disk takes nothing more, else 0.";
+    StoreCorruptRecords: "store_corrupt_records_total", Kind::Counter, Store, of_all [],
+        "Records on disk that were damaged and left out.";
+    CheckpointLastSuccess: "checkpoint_last_success_timestamp_seconds", Kind::Gauge, Store, of_all [],
+        "When the state of the open runs was last written to disk, in seconds since the Unix epoch.";
+    ExportRedeliveredBatches: "export_redelivered_batches_total", Kind::Counter, Store, of_all [],
+        "Batches that may have been sent twice, because the process died before it was noted that the backend has them.";
+    JournalLimitBytes: "journal_limit_bytes", Kind::Gauge, Store, of_all [],
+        "Bytes of accepted events that may be kept.";
     JournalBytes: "journal_bytes", Kind::Gauge, Store, of_all [],
         "Bytes of accepted events that are kept until their spans are safe.";
     ExportRequests: "export_requests_total", Kind::Counter, Export,
@@ -443,7 +464,8 @@ impl fmt::Display for Kind {
 mod tests {
     use super::*;
 
-    /// Section 5 of the design, written out: name, kind, labels beside those of runs.
+    /// Section 5 of the design, written out: name, kind, labels beside those of runs;
+    /// and behind it what is of use when the store is in trouble.
     const DESIGN: &[(&str, &str, &str)] = &[
         ("run runs_started_total", "counter", ""),
         ("run runs_finished_total", "counter", "outcome"),
@@ -501,6 +523,13 @@ mod tests {
         ("spans_exported_total", "counter", ""),
         ("spans_refused_total", "counter", "reason"),
         ("journal_bytes", "gauge", ""),
+        ("journal_limit_bytes", "gauge", ""),
+        ("store_suspended", "gauge", ""),
+        ("store_corrupt_records_total", "counter", ""),
+        ("checkpoint_last_success_timestamp_seconds", "gauge", ""),
+        ("export_redelivered_batches_total", "counter", ""),
+        ("quarantine_dropped_batches_total", "counter", ""),
+        ("runs_given_up_total", "counter", ""),
     ];
 
     #[test]

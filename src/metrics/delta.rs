@@ -109,7 +109,7 @@ pub enum Delta {
     },
     /// The feed lost something.
     Gap {
-        /// Why: `lagged`, `disconnect`, `joined_late`, `totals`.
+        /// Why: `lagged`, `disconnect`, `joined_late`, `totals`, `restart`.
         cause: &'static str,
     },
     /// How old the newest event of a frame was at its arrival.

@@ -12,6 +12,7 @@ mod family;
 mod registry;
 mod scope;
 mod space;
+pub mod store;
 #[cfg(test)]
 mod tests;
 

@@ -23,6 +23,7 @@ use super::export::{ExportCounts, RefusalReason, RequestResult};
 use super::family::Series;
 use super::scope::{Scope, candidates};
 use super::space::ValueId;
+use super::store::StoreStatus;
 use crate::run::finished::{RunMeta, Verified};
 use crate::store::OutboxStatus;
 use crate::wire::rejection::Rejection;
@@ -39,6 +40,8 @@ pub struct Metrics {
     own: OwnSeries,
     /// What was counted of the exporter so far.
     exported: ExportCounts,
+    /// The same of the store.
+    stored: StoreStatus,
     /// By dialect: the table of names, and a counter for each.
     events: Vec<(&'static [&'static str], Vec<Arc<Series>>)>,
 }
@@ -65,6 +68,19 @@ struct OwnSeries {
     outbox_bytes: Arc<Series>,
     outbox_limit_bytes: Arc<Series>,
     outbox_batches: Arc<Series>,
+    store: StoreSeries,
+}
+
+struct StoreSeries {
+    journal_bytes: Arc<Series>,
+    journal_limit_bytes: Arc<Series>,
+    suspended: Arc<Series>,
+    quarantine_batches: Arc<Series>,
+    quarantine_dropped: Arc<Series>,
+    runs_owed: Arc<Series>,
+    runs_given_up: Arc<Series>,
+    redelivered: Arc<Series>,
+    corrupt: Arc<Series>,
 }
 
 impl Metrics {
@@ -82,6 +98,7 @@ impl Metrics {
             open: FxHashMap::default(),
             generation: 0,
             exported: ExportCounts::default(),
+            stored: StoreStatus::default(),
             events: Vec::new(),
         })
     }
@@ -186,6 +203,46 @@ impl Metrics {
         own.outbox_batches.set(outbox.batches as f64, now);
         self.set_or_remove(Id::OutboxOldest, outbox.oldest, now);
         self.set_or_remove(Id::ExportLastSuccess, counts.last_success, now);
+    }
+
+    /// Tells how the store fares. Shown once [`Group::Store`] is registered.
+    pub fn apply_store(&mut self, status: &StoreStatus, now: Time) {
+        let own = &self.own.store;
+        let before = std::mem::replace(&mut self.stored, *status);
+        for (series, count, before) in [
+            (
+                &own.quarantine_dropped,
+                status.quarantine_dropped_batches,
+                before.quarantine_dropped_batches,
+            ),
+            (
+                &own.runs_given_up,
+                status.runs_given_up,
+                before.runs_given_up,
+            ),
+            (
+                &own.redelivered,
+                status.redelivered_batches,
+                before.redelivered_batches,
+            ),
+            (&own.corrupt, status.corrupt_records, before.corrupt_records),
+        ] {
+            series.add(count.saturating_sub(before), now);
+        }
+        for (series, value) in [
+            (&own.journal_bytes, status.journal_bytes),
+            (&own.journal_limit_bytes, status.journal_limit_bytes),
+            (&own.suspended, u64::from(status.suspended)),
+            (&own.quarantine_batches, status.quarantine_batches),
+            (&own.runs_owed, status.runs_owed),
+        ] {
+            series.set(value as f64, now);
+        }
+        self.set_or_remove(
+            Id::CheckpointLastSuccess,
+            status.checkpoint_last_success,
+            now,
+        );
     }
 
     /// A time that there is not is no series: zero would be long ago.
@@ -385,6 +442,17 @@ impl OwnSeries {
             outbox_bytes: one(Id::OutboxBytes),
             outbox_limit_bytes: one(Id::OutboxLimitBytes),
             outbox_batches: one(Id::OutboxBatches),
+            store: StoreSeries {
+                journal_bytes: one(Id::JournalBytes),
+                journal_limit_bytes: one(Id::JournalLimitBytes),
+                suspended: one(Id::StoreSuspended),
+                quarantine_batches: one(Id::QuarantineBatches),
+                quarantine_dropped: one(Id::QuarantineDroppedBatches),
+                runs_owed: one(Id::RunsOwed),
+                runs_given_up: one(Id::RunsGivenUp),
+                redelivered: one(Id::ExportRedeliveredBatches),
+                corrupt: one(Id::StoreCorruptRecords),
+            },
         }
     }
 }

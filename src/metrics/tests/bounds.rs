@@ -390,14 +390,16 @@ fn what_stands_in_other_never_goes_back() {
         bench.start(run, &format!("w{run}"));
         bench.say(task(run, "t", NodeOutcome::Success));
     }
-    let before = bench.total("tasks_finished_total", is_other);
+    // A workflow finds room as long as there are ten series; a histogram of tasks
+    // takes fifteen, so those of the others are in no series of their own.
+    let before = bench.total("task_duration_seconds", is_other);
     assert!(before > 0.0);
     for run in 0..200 {
         bench.say(finished(run, RunOutcome::Success, None));
     }
     bench.pass(100);
     bench.metrics.sweep(bench.now);
-    assert_eq!(bench.total("tasks_finished_total", |_| true), before);
+    assert_eq!(bench.total("task_duration_seconds", |_| true), before);
 }
 
 proptest! {
