@@ -95,6 +95,7 @@ fn fold(feed: &Feed) {
     let settings = RunSettings {
         limits: Limits::default(),
         repair: false,
+        enrich: false,
     };
     let mut runs = RunTable::new("akribes", Arc::from("bench"), settings);
     let mut outputs = Vec::new();

@@ -66,8 +66,15 @@ pub const NODE_KEYS_MAX: usize = 64;
 /// what it sent before a reconnect.
 pub const FINGERPRINTS_MAX: usize = 256;
 
-/// Runs of one page of a list that the server is asked for.
-pub const LIST_PAGE_RUNS: u32 = 200;
+/// Rows of a page of a server's list of runs; more are left out.
+pub const ROWS_MAX: usize = 200;
+
+/// Rows of the tasks of one run; more are left out.
+pub const TASK_ROWS_MAX: usize = 1_000;
+
+/// One text of a row of a run or task. A row with a longer id or name is left
+/// out; another text is cut.
+pub const ROW_TEXT_BYTES_MAX: usize = 4_096;
 
 /// Runs of one list that are read, newest first. What is beyond was missed for
 /// too long.
@@ -81,6 +88,7 @@ pub const DEBTS_MAX: usize = 4;
 
 /// A run's result that a summary may hold; a longer one is left out of it.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
+
 /// Types of events that the metrics tell apart; a dialect lists fewer.
 pub const EVENT_TYPES_MAX: usize = 256;
 

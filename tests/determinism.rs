@@ -149,16 +149,16 @@ impl Server<'_> {
     /// Answers what the core asks for, from what has happened so far.
     fn answer(&mut self, core: &mut Core, now: Time) {
         if !self.way.late {
-            self.read(core);
+            self.read(core, now);
         }
         self.deliver(core, now);
-        self.read(core);
+        self.read(core, now);
     }
 
     /// Answers until nothing is asked for any more.
     fn answer_all(&mut self, core: &mut Core, now: Time) {
         for _ in 0..10_000 {
-            self.read(core);
+            self.read(core, now);
             if self.sent.is_empty() {
                 return;
             }
@@ -167,13 +167,38 @@ impl Server<'_> {
         panic!("the core asks for ever");
     }
 
-    fn read(&mut self, core: &mut Core) {
+    fn read(&mut self, core: &mut Core, now: Time) {
         while let Some(wish) = core.poll_wish() {
-            if let Wish::ReadLog { run_id, after } = wish {
-                let page = self.page(&run_id, after);
-                self.sent.push((run_id.to_string(), after, page));
+            match &wish {
+                Wish::ReadLog { run_id, after, .. } => {
+                    let page = self.page(run_id, *after);
+                    self.sent.push((run_id.to_string(), *after, page));
+                }
+                Wish::ListRuns { .. } => {
+                    let rows = self.rows();
+                    core.handle_rows(&wish, Some(rows.as_bytes()), now);
+                }
+                Wish::AskRow { .. } | Wish::AskFacts { .. } => {}
             }
         }
+    }
+
+    /// All runs that have begun.
+    fn rows(&self) -> String {
+        let begun = self
+            .feeds
+            .iter()
+            .filter(|feed| self.happened[&feed.run] > 0);
+        let row = |feed: &Feed| {
+            let ended = self.happened[&feed.run] == feed.lines.len();
+            json!({
+                "id": feed.run,
+                "project_id": 1,
+                "script_name": feed.script,
+                "status": if ended { "completed" } else { "running" },
+            })
+        };
+        Value::Array(begun.map(row).collect()).to_string()
     }
 
     fn deliver(&mut self, core: &mut Core, now: Time) {
@@ -261,6 +286,7 @@ fn with_gaps(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Came {
     }
     let now = Time(1_778_148_900_000_000_000);
     core.handle_gap(0, GapCause::Disconnect, now);
+    core.handle_reconnect(0, Some(now));
     server.answer_all(&mut core, now);
     came(core)
 }

@@ -104,7 +104,7 @@ impl Bench {
     fn push(&self, names: &[&str]) {
         let mut batcher = Batcher::new(&ResourceInfo::default(), &Limits::default());
         for name in names {
-            batcher.push(&span(name).encode_to_vec(), Time(1));
+            batcher.push(&span(name).encode_to_vec(), 0, Time(1));
         }
         let packed = pack(batcher.flush().unwrap(), self.compression);
         self.outbox.push(packed, Time(1)).unwrap();

@@ -6,8 +6,9 @@
 mod support;
 
 use runtrail::core::{Core, CoreSettings};
-use runtrail::run::outputs::{RunStatus, Wish};
-use runtrail::wire::event::{RunOutcome, RunRef};
+use runtrail::run::outputs::Wish;
+use runtrail::run::table::NoAnswer;
+use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
 use serde_json::{Value, json};
 use support::trace::{attribute, spans};
@@ -29,6 +30,12 @@ fn run(feed: &Feed) -> RunRef<'_> {
         id: Some(feed.run.as_str().into()),
         epoch: None,
     }
+}
+
+/// The row of a run that has this status.
+fn row(feed: &Feed, status: &str) -> String {
+    json!({"id": feed.run, "project_id": 1, "script_name": feed.script, "status": status})
+        .to_string()
 }
 
 /// The log of a run, from after a place to its end.
@@ -61,6 +68,7 @@ fn an_end_of_a_task_that_was_lost_unnoticed_is_fetched_when_the_sums_differ() {
     assert_eq!(
         wish,
         Wish::ReadLog {
+            project: Some(1),
             run_id: feed.run.as_str().into(),
             after: 0
         }
@@ -90,15 +98,13 @@ fn a_run_that_fell_silent_is_asked_about_and_read_from_its_log_when_it_has_ended
     core.handle_tick(Time(3 * HOUR));
     assert_eq!(
         core.poll_wish(),
-        Some(Wish::AskStatus {
+        Some(Wish::AskRow {
+            project: Some(1),
             run_id: feed.run.as_str().into()
         })
     );
-    core.handle_status(
-        &run(&feed),
-        RunStatus::Ended(RunOutcome::Success),
-        Time(3 * HOUR),
-    );
+    let row = row(&feed, "completed");
+    core.handle_row(&run(&feed), Some(row.as_bytes()), Time(3 * HOUR));
     assert!(matches!(
         core.poll_wish(),
         Some(Wish::ReadLog { after: 0, .. })
@@ -113,12 +119,9 @@ fn a_run_that_has_ended_without_a_log_ends_as_its_row_says() {
     let feed = one_task();
     let mut core = repairing();
     core.handle_bytes(0, &sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
-    core.handle_status(
-        &run(&feed),
-        RunStatus::Ended(RunOutcome::Cancelled),
-        Time(2 * HOUR),
-    );
-    core.handle_log_refused(&run(&feed), Time(2 * HOUR));
+    let row = row(&feed, "cancelled");
+    core.handle_row(&run(&feed), Some(row.as_bytes()), Time(2 * HOUR));
+    core.handle_log_refused(&run(&feed), NoAnswer::ForGood, Time(2 * HOUR));
     let summary = core.poll_summary().expect("the run has ended");
     assert_eq!(summary.outcome, "cancelled");
     assert_eq!(core.open_runs(), 0);

@@ -199,6 +199,7 @@ fn settings(limits: Limits) -> CoreSettings {
         },
         markers: true,
         repair: false,
+        enrich: false,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

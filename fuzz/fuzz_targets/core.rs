@@ -80,6 +80,7 @@ impl Choice {
             },
             markers: self.markers,
             repair: self.repair,
+            enrich: self.repair,
             feeds: vec![None],
             selection: Selection::default(),
             limits,

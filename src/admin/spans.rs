@@ -51,7 +51,7 @@ impl Lines {
         loop {
             let batch = match self.spans.next() {
                 Some(span) => {
-                    self.batcher.push(&span, Time::ZERO);
+                    self.batcher.push(&span, 0, Time::ZERO);
                     // Age plays no part: only a full one comes.
                     self.batcher.poll_full()
                 }

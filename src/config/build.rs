@@ -135,6 +135,7 @@ pub(super) fn replay(
             markers: false,
             // A recording has no server that could be asked.
             repair: false,
+            enrich: false,
             limits,
         },
         warnings: choices.into_warnings(),

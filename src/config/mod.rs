@@ -202,8 +202,8 @@ impl Config {
             resource: self.resource.clone(),
             trace: self.trace.clone(),
             markers: self.markers,
-            // Nobody asks the server yet: a run would be held in vain.
-            repair: false,
+            repair: self.repair,
+            enrich: self.enrich,
             selection: self.selection.clone(),
             limits: self.limits.clone(),
         }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{CoreSettings, Selection};
 use crate::metrics::delta::{Delta, Deltas, ModelTokens};
-use crate::run::finished::{FinishedNode, FinishedRun};
+use crate::run::finished::{FinishedNode, FinishedRun, RunMeta};
 use crate::run::outputs::{Output, RunSlot};
 use crate::run::summary::RunSummary;
 use crate::trace::batch::{Batch, Batcher};
@@ -27,6 +27,10 @@ pub(super) struct Digest {
     batcher: Batcher,
     markers: bool,
     selection: Selection,
+    /// The place of the input that is being taken, in the order of all.
+    position: u64,
+    /// Spans born at it or before are in safety already.
+    discard_through: u64,
     pub(super) batches: VecDeque<Batch>,
     pub(super) summaries: VecDeque<RunSummary>,
     pub(super) deltas: Deltas,
@@ -40,6 +44,8 @@ impl Digest {
             batcher: Batcher::new(&settings.resource, &settings.limits),
             markers: settings.markers,
             selection: settings.selection.clone(),
+            position: 0,
+            discard_through: 0,
             batches: VecDeque::new(),
             summaries: VecDeque::new(),
             deltas: Deltas {
@@ -54,7 +60,9 @@ impl Digest {
         for output in outputs.drain(..) {
             self.one(output, now);
         }
-        self.tick(now);
+        while let Some(batch) = self.batcher.poll_full() {
+            self.batches.push_back(batch);
+        }
     }
 
     /// Time goes by: a batch may be old enough.
@@ -93,33 +101,66 @@ impl Digest {
         self.deltas.in_order.push(Delta::FeedDelay(delay));
     }
 
+    /// An input begins, at this place in the order of all.
+    pub(super) const fn begin(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// All that comes of the input has been taken.
+    pub(super) const fn settled(&mut self) {
+        self.batcher.settled(self.position);
+    }
+
+    /// Spans born at this place or before it are in safety: they are not made again.
+    pub(super) const fn discard_through(&mut self, position: u64) {
+        self.discard_through = position;
+    }
+
+    /// Whether the spans of a run are sent, and have not been.
+    fn is_sent(&self, meta: &RunMeta) -> bool {
+        self.selection.has_trace(&meta.trace_id) && self.position > self.discard_through
+    }
+
     fn one(&mut self, output: Output, now: Time) {
         let delta = match output {
             Output::Started(run, meta) => Delta::RunStarted { run, meta },
             Output::Waiting(run, waiting) => Delta::RunWaiting { run, waiting },
             Output::Progress(_, meta, start) => {
-                if self.markers && self.selection.has_trace(&meta.trace_id) {
-                    self.batcher.push(self.spans.marker(&meta, start), now);
+                if self.markers && self.is_sent(&meta) {
+                    let span = self.spans.marker(&meta, start);
+                    self.batcher.push(span, self.position, now);
                 }
                 return;
             }
-            Output::Node(run, meta, node) => {
-                if self.selection.has_trace(&meta.trace_id) {
-                    self.batcher.push(self.spans.node(&meta, &node), now);
+            Output::Node(run, meta, node, due) => {
+                if due.has_span() && self.is_sent(&meta) {
+                    let span = self.spans.node(&meta, &node);
+                    self.batcher.push(span, self.position, now);
                 }
-                match node_delta(run, &node) {
+                match node_delta(run, &node).filter(|_| due.counts()) {
                     Some(delta) => delta,
                     None => return,
                 }
             }
-            Output::Ended(run, meta, finished) => {
-                if self.selection.has_trace(&meta.trace_id) {
-                    self.batcher.push(self.spans.root(&meta, &finished), now);
+            Output::Ended(run, meta, finished, due) => {
+                if due.has_span() && self.is_sent(&meta) {
+                    let span = self.spans.root(&meta, &finished);
+                    self.batcher.push(span, self.position, now);
+                }
+                if !due.counts() {
+                    return;
                 }
                 let delta = run_delta(run, &finished);
-                self.summaries
-                    .push_back(private(finished.summary, &self.policy));
+                // What is in safety was told, too.
+                if self.position > self.discard_through {
+                    let summary = private(finished.summary, &self.policy);
+                    self.summaries.push_back(summary);
+                }
                 delta
+            }
+            Output::Lost(spans) => {
+                self.deltas.spans_lost += spans;
+                return;
             }
             Output::Repaired(repair) => Delta::RunRepaired {
                 result: repair.as_str(),

@@ -5,32 +5,41 @@
 //! After each input the outputs are taken, in any order, until there are no more.
 //! Nothing here looks at a clock: `now` is the time of arrival. Without it, as in
 //! a replay, the newest time of the feed stands in.
+//!
+//! Each input has a place in the order of all. A core that records writes each
+//! one down ([`Core::entries`]), so that another one that is told the same
+//! ([`Core::replay`]) comes to the same state and says the same. Whoever keeps
+//! entries gives no output away before the entries of its inputs are in safety.
 
+mod asked;
 mod digest;
+mod entry;
 mod feed;
 mod reader;
+mod saved;
 mod selection;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::saved::{Part, RestoreError};
 pub use self::selection::{Selection, SelectionError};
 
 use self::digest::Digest;
+use self::entry::{Head, Recorder, Step};
 use self::feed::Feed;
-use self::reader::Reader;
+use self::reader::{Reader, Taker};
 use crate::limits::Limits;
 use crate::metrics::delta::Deltas;
 use crate::run::RunSettings;
-use crate::run::outputs::{GapCause, OpenRun, Output, RunStatus, Wish};
+use crate::run::outputs::{GapCause, OpenRun, Output, RunSlot, Wish};
 use crate::run::summary::RunSummary;
 use crate::run::table::RunTable;
 use crate::run::trace_id::TraceId;
 use crate::trace::batch::{Batch, ResourceInfo};
 use crate::trace::span::TraceSettings;
 use crate::wire::dialect::Dialect;
-use crate::wire::event::RunRef;
-use crate::wire::item::Item;
+use crate::wire::event::Event;
 use crate::wire::time::Time;
 
 /// What the core needs to know before it begins.
@@ -51,6 +60,8 @@ pub struct CoreSettings {
     pub markers: bool,
     /// Whether somebody can ask the server for what is missing.
     pub repair: bool,
+    /// Whether the server is asked what else it knows of a run that has ended.
+    pub enrich: bool,
     /// Which runs are told of.
     pub selection: Selection,
     /// The bounds.
@@ -70,6 +81,8 @@ pub struct Core {
     runs: RunTable,
     digest: Digest,
     selection: Selection,
+    recorder: Recorder,
+    settings: RunSettings,
     /// What the table says, between two steps.
     outputs: Vec<Output>,
 }
@@ -80,8 +93,21 @@ struct OneFeed {
     decoder: Feed,
     /// The project that it tells of, or all.
     project: Option<i64>,
+    /// The place to go on from.
+    cursor: String,
     /// Whether its connection is lost.
     away: bool,
+}
+
+impl OneFeed {
+    fn new(project: Option<i64>, limits: &Limits) -> Self {
+        Self {
+            decoder: Feed::new(limits),
+            project,
+            cursor: String::new(),
+            away: false,
+        }
+    }
 }
 
 impl Core {
@@ -91,135 +117,110 @@ impl Core {
         let dialect = Dialect::of(&settings.system, capture)
             .ok_or_else(|| UnknownSystem(settings.system.clone()))?;
         let digest = Digest::new(&settings, dialect.event_types().len());
-        let (limits, selection) = (settings.limits, settings.selection);
         let run_settings = RunSettings {
-            limits: limits.clone(),
+            limits: settings.limits,
             repair: settings.repair && dialect.has_log(),
+            enrich: settings.enrich,
         };
+        let source = Arc::from(settings.source);
         Ok(Self {
             feeds: (settings.feeds.iter())
-                .map(|project| OneFeed {
-                    decoder: Feed::new(&limits),
-                    project: *project,
-                    away: false,
-                })
+                .map(|project| OneFeed::new(*project, &run_settings.limits))
                 .collect(),
-            runs: RunTable::new(dialect.system(), Arc::from(settings.source), run_settings),
+            runs: RunTable::new(dialect.system(), source, run_settings.clone()),
             digest,
-            selection,
+            selection: settings.selection,
             dialect,
+            recorder: Recorder::default(),
+            settings: run_settings,
             outputs: Vec::new(),
         })
     }
 
     /// Takes bytes of a feed, cut anywhere, that arrived at `now`.
     pub fn handle_bytes(&mut self, feed: usize, mut bytes: &[u8], now: Option<Time>) {
-        let Some((decoder, mut reader)) = self.reading(feed, now) else {
-            return;
-        };
-        while let Some(taken) = decoder.next(&mut bytes) {
-            reader.take(taken);
-        }
+        self.read(feed, now, |decoder, reader| {
+            while let Some(taken) = decoder.next(&mut bytes) {
+                reader.take(taken);
+            }
+        });
     }
 
     /// A feed is at its end. What is still open stays open: see
     /// [`Self::handle_end_of_runs`].
     pub fn handle_end_of_input(&mut self, feed: usize, now: Option<Time>) {
-        let Some((decoder, mut reader)) = self.reading(feed, now) else {
-            return;
-        };
-        if let Some(taken) = decoder.finish() {
-            reader.take(taken);
-        }
+        self.read(feed, now, |decoder, reader| {
+            if let Some(taken) = decoder.finish() {
+                reader.take(taken);
+            }
+        });
     }
 
     /// Nothing more will come: open runs are abandoned, open batches closed.
     pub fn handle_end_of_runs(&mut self) {
+        self.digest.begin(self.recorder.current());
         self.runs.handle_end(&mut self.outputs);
         self.settle(None);
         self.digest.flush();
     }
 
-    /// A feed may have lost something.
+    /// A feed may have lost something, or is lost.
     pub fn handle_gap(&mut self, feed: usize, cause: GapCause, now: Time) {
-        let Some(feed) = self.feeds.get_mut(feed) else {
+        let Some(one) = self.feeds.get_mut(feed) else {
             return;
         };
-        feed.away |= cause == GapCause::Disconnect;
-        let runs = &mut self.runs;
-        runs.handle_gap(cause, feed.project, now, &mut self.outputs);
+        one.away |= cause != GapCause::Lagged;
+        let project = one.project;
+        let feed = feed as u32;
+        self.record(&Head::Gap { feed, cause, now });
+        (self.runs).handle_gap(cause, project, now, &mut self.outputs);
         self.settle(Some(now));
+    }
+
+    /// A feed was connected, for the first time since it was configured.
+    pub fn handle_connect(&mut self, feed: usize, now: Option<Time>) {
+        let again = self.feeds.get(feed).is_some_and(|feed| feed.away);
+        self.connected(feed, again, now);
     }
 
     /// A feed was connected anew, and begins with a new stream of bytes.
     pub fn handle_reconnect(&mut self, feed: usize, now: Option<Time>) {
         self.handle_end_of_input(feed, now);
-        if let Some(feed) = self.feeds.get_mut(feed) {
-            feed.away = false;
-            self.runs.handle_reconnect(feed.project, now);
-        }
-    }
-
-    /// Takes a page of the server's log of a run, as it was asked for by
-    /// [`Wish::ReadLog`]. One that nobody waits for any longer is ignored.
-    pub fn handle_log_page(&mut self, run: &RunRef<'_>, after: u64, page: &[u8], now: Time) {
-        if !self.runs.expects_page(run, after) {
-            return;
-        }
-        let Self {
-            dialect,
-            runs,
-            digest,
-            outputs,
-            ..
-        } = self;
-        let read = dialect.read_log(run, page, &mut |item| match item {
-            Item::Event { event, .. } => runs.handle_logged_event(event),
-            Item::Rejected(rejection) => digest.reject(rejection),
-            Item::Other { .. } | Item::Lost { .. } => {}
-        });
-        match read {
-            Ok(page) => runs.handle_log_page(run, page, outputs),
-            Err(rejection) => {
-                digest.reject(rejection);
-                runs.handle_log_refused(run, outputs);
-            }
-        }
-        self.settle(Some(now));
-    }
-
-    /// The server will not give a run's log.
-    pub fn handle_log_refused(&mut self, run: &RunRef<'_>, now: Time) {
-        self.runs.handle_log_refused(run, &mut self.outputs);
-        self.settle(Some(now));
-    }
-
-    /// What the server says of a run, as it was asked for by [`Wish::AskStatus`].
-    pub fn handle_status(&mut self, run: &RunRef<'_>, status: RunStatus, now: Time) {
-        self.runs.handle_status(run, status, now, &mut self.outputs);
-        self.settle(Some(now));
+        self.connected(feed, true, now);
     }
 
     /// Time goes by. Runs of a feed that is away are not silent: nobody could
     /// hear them.
     pub fn handle_tick(&mut self, now: Time) {
-        let feeds = &self.feeds;
-        let is_away = |project: Option<i64>| {
-            let tells_of = |feed: &OneFeed| feed.project.is_none() || feed.project == project;
-            feeds.iter().any(|feed| feed.away && tells_of(feed))
-        };
-        self.runs.handle_tick(now, is_away, &mut self.outputs);
-        self.settle(Some(now));
+        let wished = self.runs.wishes();
+        self.digest.begin(self.recorder.current());
+        self.tick(now);
+        // Only a time at which something was due is worth keeping.
+        let was_due = !self.outputs.is_empty() || self.runs.wishes() != wished;
+        if was_due {
+            self.record(&Head::Tick { now });
+            self.settle(Some(now));
+        }
         self.digest.tick(now);
     }
 
     /// The clock was set: silences, waits and the age of a batch count from now.
     pub fn handle_clock_set(&mut self, now: Time) {
+        self.record(&Head::ClockSet { now });
         self.runs.handle_clock_set(now);
+        self.settle(Some(now));
         self.digest.flush();
     }
 
-    /// The program ends: what is finished goes out at once. Open runs stay open.
+    /// There is room for spans, or there is none: then runs are counted and told
+    /// as they end, and their spans are made from the server's log later on.
+    pub fn handle_room(&mut self, room: bool, now: Time) {
+        self.record(&Head::Room { room, now });
+        self.runs.handle_room(room, now);
+        self.settle(Some(now));
+    }
+
+    /// What is finished goes out at once. Open runs stay open.
     pub fn handle_drain(&mut self) {
         self.digest.flush();
     }
@@ -244,6 +245,21 @@ impl Core {
         &mut self.digest.deltas
     }
 
+    /// What has been written down of the inputs since [`Self::clear_entries`].
+    pub fn entries(&self) -> impl Iterator<Item = &[u8]> {
+        self.recorder.entries()
+    }
+
+    /// The entries are in safety, or nobody keeps them.
+    pub fn clear_entries(&mut self) {
+        self.recorder.clear();
+    }
+
+    /// The place of the last input in the order of all.
+    pub const fn position(&self) -> u64 {
+        self.recorder.position
+    }
+
     /// The names of the event types that the deltas count.
     pub const fn event_types(&self) -> &'static [&'static str] {
         self.dialect.event_types()
@@ -251,8 +267,7 @@ impl Core {
 
     /// The cursor to resume a feed from; empty when there is none.
     pub fn last_event_id(&self, feed: usize) -> &str {
-        let feed = self.feeds.get(feed);
-        feed.map_or("", |feed| feed.decoder.last_event_id())
+        self.feeds.get(feed).map_or("", |feed| &feed.cursor)
     }
 
     /// How long the server of a feed asked to wait before the next connection.
@@ -270,6 +285,11 @@ impl Core {
         self.runs.len()
     }
 
+    /// How many ended runs wait for room for their spans.
+    pub fn owed_runs(&self) -> usize {
+        self.runs.owed()
+    }
+
     /// Whether the run of this trace is open.
     pub fn is_open(&self, trace_id: &TraceId) -> bool {
         self.runs.has(trace_id)
@@ -278,6 +298,11 @@ impl Core {
     /// The open runs, in no order that matters.
     pub fn runs(&self) -> impl Iterator<Item = OpenRun> {
         self.runs.open_runs()
+    }
+
+    /// The open runs, with their places and whether they wait.
+    pub fn run_slots(&self) -> impl Iterator<Item = (RunSlot, OpenRun)> {
+        self.runs.open_run_slots()
     }
 
     /// The open run of this trace.
@@ -296,23 +321,82 @@ impl Core {
         self.runs.bytes()
     }
 
-    /// The decoder of a feed, and what takes what comes out of it.
-    fn reading(&mut self, feed: usize, now: Option<Time>) -> Option<(&mut Feed, Reader<'_>)> {
-        let feed = self.feeds.get_mut(feed)?;
-        let reader = Reader {
-            dialect: &mut self.dialect,
-            runs: &mut self.runs,
-            digest: &mut self.digest,
-            selection: &self.selection,
-            outputs: &mut self.outputs,
-            project: feed.project,
-            now,
+    /// Reads from a feed, and writes down what came of it.
+    fn read(
+        &mut self,
+        feed: usize,
+        now: Option<Time>,
+        read: impl FnOnce(&mut Feed, &mut Reader<'_>),
+    ) {
+        let Some(one) = self.feeds.get_mut(feed) else {
+            return;
         };
-        Some((&mut feed.decoder, reader))
+        let before = one.decoder.last_event_id().to_owned();
+        let mut reader = Reader {
+            dialect: &mut self.dialect,
+            recorder: &mut self.recorder,
+            selection: &self.selection,
+            feed: feed as u32,
+            taker: Taker {
+                runs: &mut self.runs,
+                digest: &mut self.digest,
+                outputs: &mut self.outputs,
+                project: one.project,
+                now,
+            },
+        };
+        reader.begin();
+        read(&mut one.decoder, &mut reader);
+        let cursor = one.decoder.last_event_id();
+        if cursor != before {
+            cursor.clone_into(&mut one.cursor);
+            self.recorder
+                .step(&Step::<Event<'_>>::Cursor(cursor.into()));
+        }
+        if self.recorder.on && !self.recorder.has_steps() {
+            self.recorder.forget();
+        } else {
+            self.recorder.end();
+            self.digest.settled();
+        }
+        if let Some(now) = now {
+            self.digest.tick(now);
+        }
     }
 
+    fn connected(&mut self, feed: usize, again: bool, now: Option<Time>) {
+        let Some(one) = self.feeds.get_mut(feed) else {
+            return;
+        };
+        one.away = false;
+        let project = one.project;
+        let feed = feed as u32;
+        self.record(&Head::Connected { feed, again, now });
+        self.runs.handle_connected(project, again, now);
+        self.settle(now);
+    }
+
+    fn tick(&mut self, now: Time) {
+        let feeds = &self.feeds;
+        let is_away = |project: Option<i64>| {
+            let tells_of = |feed: &OneFeed| feed.project.is_none() || feed.project == project;
+            feeds.iter().any(|feed| feed.away && tells_of(feed))
+        };
+        self.runs.handle_tick(now, is_away, &mut self.outputs);
+    }
+
+    /// An input begins that is nothing but its head.
+    fn record(&mut self, head: &Head<'_>) {
+        self.recorder.begin(head);
+        self.digest.begin(self.recorder.current());
+    }
+
+    /// An input is at its end.
     fn settle(&mut self, now: Option<Time>) {
         let now = now.unwrap_or(self.runs.clock());
         self.digest.take(&mut self.outputs, now);
+        self.recorder.end();
+        self.digest.settled();
+        self.digest.tick(now);
     }
 }

@@ -118,7 +118,7 @@ mod tests {
         };
         let mut batcher = Batcher::new(&resource, &Limits::default());
         for name in names {
-            batcher.push(&span(name), Time::ZERO);
+            batcher.push(&span(name), 0, Time::ZERO);
         }
         batcher.flush().map(|batch| batch.body).unwrap_or_default()
     }

@@ -19,6 +19,8 @@ pub struct Deltas {
     pub rejected: [u64; Rejection::ALL.len()],
     /// Chunk and reasoning events left out by thinning.
     pub chunk_events_thinned: u64,
+    /// Spans that found no room and can not be made again.
+    pub spans_lost: u64,
     /// The rest, in order.
     pub in_order: Vec<Delta>,
 }
@@ -122,6 +124,7 @@ impl Deltas {
         self.events_by_type.fill(0);
         self.rejected.fill(0);
         self.chunk_events_thinned = 0;
+        self.spans_lost = 0;
         self.in_order.clear();
     }
 }

@@ -314,10 +314,8 @@ impl FinishedRun {
     /// Takes what the server tells beside the events.
     pub(super) fn learn(&mut self, facts: RunFacts, meta: &RunMeta) {
         let row = facts.row.as_ref();
-        if let (Some(cost), Some(usd)) = (
-            &mut self.summary.cost,
-            row.and_then(|row| row.cost_usd),
-        ) {
+        if let (Some(cost), Some(usd)) = (&mut self.summary.cost, row.and_then(|row| row.cost_usd))
+        {
             cost.total_usd = usd;
         }
         if let Some(parent) = row.and_then(|row| row.parent.as_deref()) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::outputs::Wish;
-use crate::limits::{LIST_PAGE_RUNS, LISTED_PROJECTS_MAX, LISTED_RUNS_MAX};
+use crate::limits::{LISTED_PROJECTS_MAX, LISTED_RUNS_MAX, ROWS_MAX};
 use crate::wire::rows::OpenStatus;
 use crate::wire::time::Time;
 
@@ -44,12 +44,7 @@ impl Lists {
 
     /// Asks for a project's runs: those that started since then, if that is to
     /// be known, and those that are open.
-    pub(super) fn begin(
-        &mut self,
-        project: i64,
-        since: Option<Time>,
-        wishes: &mut VecDeque<Wish>,
-    ) {
+    pub(super) fn begin(&mut self, project: i64, since: Option<Time>, wishes: &mut VecDeque<Wish>) {
         self.know(project);
         let Some(listing) = self.projects.get_mut(&project) else {
             return;
@@ -87,8 +82,8 @@ impl Lists {
         let Some(listing) = self.projects.get_mut(&project) else {
             return;
         };
-        let offset = offset.saturating_add(LIST_PAGE_RUNS);
-        if rows >= LIST_PAGE_RUNS as usize && offset < LISTED_RUNS_MAX {
+        let offset = offset.saturating_add(ROWS_MAX as u32);
+        if rows >= ROWS_MAX && offset < LISTED_RUNS_MAX {
             wishes.push_back(Wish::ListRuns {
                 project,
                 since,
@@ -146,9 +141,9 @@ mod tests {
         lists.begin(7, Some(Time(5)), &mut wishes);
         let asked = taken(&mut wishes);
         assert_eq!(offsets(&asked), [0; 4]);
-        lists.read(&asked[0], LIST_PAGE_RUNS as usize, &mut wishes);
+        lists.read(&asked[0], ROWS_MAX, &mut wishes);
         let next = taken(&mut wishes);
-        assert_eq!(offsets(&next), [LIST_PAGE_RUNS]);
+        assert_eq!(offsets(&next), [ROWS_MAX as u32]);
         lists.read(&next[0], 3, &mut wishes);
         assert_eq!(taken(&mut wishes), []);
     }
@@ -174,7 +169,13 @@ mod tests {
         }
         let again = taken(&mut wishes);
         assert_eq!(again.len(), 4);
-        assert!(matches!(again[0], Wish::ListRuns { since: Some(Time(8)), .. }));
+        assert!(matches!(
+            again[0],
+            Wish::ListRuns {
+                since: Some(Time(8)),
+                ..
+            }
+        ));
     }
 
     #[test]
@@ -183,10 +184,10 @@ mod tests {
         lists.begin(7, None, &mut wishes);
         let mut pages = 0;
         while let Some(wish) = wishes.pop_front() {
-            lists.read(&wish, LIST_PAGE_RUNS as usize, &mut wishes);
+            lists.read(&wish, ROWS_MAX, &mut wishes);
             pages += 1;
         }
-        assert_eq!(pages, 3 * (LISTED_RUNS_MAX / LIST_PAGE_RUNS));
+        assert_eq!(pages, 3 * (LISTED_RUNS_MAX / ROWS_MAX as u32));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::finished::{FinishedRun, RunFacts, RunMeta};
+use super::finished::{RunFacts, RunMeta};
 use super::fold::{Fold, Moment};
 use super::hold::{Adopted, Hold};
 use super::node::Room;
@@ -91,7 +91,7 @@ impl Debts {
     }
 
     /// Spans that were lost since this was asked last.
-    pub(super) const fn take_lost(&mut self) -> u64 {
+    pub(super) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
 
@@ -227,14 +227,24 @@ fn send(
     } = hold.adopt(empty, page, room, &owed.published, None);
     for unsent in nodes {
         let node = Box::new(unsent.node);
-        out.push(Output::Node(NOWHERE, Arc::clone(&owed.meta), node, Due::Span));
+        out.push(Output::Node(
+            NOWHERE,
+            Arc::clone(&owed.meta),
+            node,
+            Due::Span,
+        ));
     }
     let mut run = ended.unwrap_or_else(|| {
         let mut nodes = Vec::new();
         let run = fold.give_up(owed.outcome, None, &mut nodes);
         for unsent in owed.published.unsent(nodes) {
             let node = Box::new(unsent.node);
-            out.push(Output::Node(NOWHERE, Arc::clone(&owed.meta), node, Due::Span));
+            out.push(Output::Node(
+                NOWHERE,
+                Arc::clone(&owed.meta),
+                node,
+                Due::Span,
+            ));
         }
         run
     });

@@ -218,7 +218,10 @@ mod tests {
         }
         // The second is known to the log under another identity.
         let unsent = published.unsent(vec![at(1, 5), at(3, 6), at(4, 7)]);
-        let found: Vec<_> = unsent.iter().map(|u| (u.node.identity.at.0, u.counted)).collect();
+        let found: Vec<_> = unsent
+            .iter()
+            .map(|u| (u.node.identity.at.0, u.counted))
+            .collect();
         assert_eq!(found, [(3, true), (4, false)]);
         published.forget_withheld();
         assert_eq!(published.withheld(), 0);

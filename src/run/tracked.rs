@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::finished::{FinishedNode, FinishedRun, RunFacts, RunMeta, Verified};
+use super::finished::{FinishedRun, RunFacts, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
 use super::node::{Detail, Room};
@@ -23,7 +23,7 @@ use super::published::{Published, Unsent};
 use super::repeats::Repeats;
 use super::summary::RunSummary;
 use crate::limits::Limits;
-use crate::wire::event::{Event, Fault, RunOutcome, What};
+use crate::wire::event::{Event, RunOutcome, What};
 use crate::wire::item::LogPage;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -169,12 +169,15 @@ impl TrackedRun {
         self.owed.take()
     }
 
-    /// Asks once more for what was asked for: who was asked is gone.
-    pub(super) fn renew_wish(&mut self) {
+    /// Who was asked for a page of the log is gone.
+    pub(super) fn forget_asking(&mut self) {
         if let Some(hold) = &mut self.hold {
             hold.asking = false;
         }
-        self.ask_log();
+    }
+
+    /// Asks once more for what was asked for, beside the log: who was asked is gone.
+    pub(super) fn renew_wish(&mut self) {
         if self.ending.is_some() {
             self.ask_facts();
         } else if self.asked.is_some() {

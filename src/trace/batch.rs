@@ -35,6 +35,23 @@ pub struct Batch {
     pub body: Vec<u8>,
     /// How many spans it holds.
     pub spans: u32,
+    /// All spans born at this place in the order of inputs, or before it, are in
+    /// this batch or an earlier one.
+    pub through: u64,
+    /// Whether that is so: if not, a part of them follows in the next one.
+    pub is_last: bool,
+}
+
+impl Batch {
+    /// A batch that belongs to no order of inputs.
+    pub const fn whole(body: Vec<u8>, spans: u32) -> Self {
+        Self {
+            body,
+            spans,
+            through: 0,
+            is_last: true,
+        }
+    }
 }
 
 /// Gathers spans until they make a full body, or have waited long enough.
@@ -48,6 +65,10 @@ pub struct Batcher {
     pending_spans: u32,
     /// When the first of them came.
     pending_since: Time,
+    /// Where the newest of them was born.
+    born: u64,
+    /// All that is born of inputs up to here has come.
+    settled: u64,
     closed: VecDeque<Batch>,
     oversized: u64,
 }
@@ -62,19 +83,26 @@ impl Batcher {
             pending: Vec::new(),
             pending_spans: 0,
             pending_since: Time::ZERO,
+            born: 0,
+            settled: 0,
             closed: VecDeque::new(),
             oversized: 0,
         }
     }
 
-    /// Takes one encoded span, without a tag around it.
+    /// Takes one encoded span, without a tag around it, that was born of the input
+    /// at this place in the order of all.
     ///
     /// No body is larger than `batch_bytes_max`, but for a span that alone is:
     /// it is not lost, it travels alone and is counted, and the backend decides.
     /// A span is at most [`SPAN_BYTES_MAX`](crate::limits::SPAN_BYTES_MAX), so
     /// this takes a far too small `batch_bytes_max` or resource attributes of
     /// megabytes.
-    pub fn push(&mut self, span: &[u8], now: Time) {
+    pub fn push(&mut self, span: &[u8], born: u64, now: Time) {
+        // With the first span of an input, those of the one before have all come.
+        if born > self.born {
+            self.settled = self.settled.max(self.born);
+        }
         let size = nested_size(span.len());
         if self.frame.body_size(self.pending.len() + size) > self.body_bytes_max {
             self.close();
@@ -84,8 +112,14 @@ impl Batcher {
             let is_oversized = self.frame.body_size(size) > self.body_bytes_max;
             self.oversized += u64::from(is_oversized);
         }
+        self.born = born;
         bytes_field(&mut self.pending, SPANS, span);
         self.pending_spans += 1;
+    }
+
+    /// All spans that are born of the inputs up to this place have come.
+    pub const fn settled(&mut self, position: u64) {
+        self.settled = position;
     }
 
     /// The next body that is full or old enough.
@@ -137,6 +171,8 @@ impl Batcher {
             self.closed.push_back(Batch {
                 body: self.frame.body(&self.pending),
                 spans: self.pending_spans,
+                through: self.settled,
+                is_last: self.settled >= self.born,
             });
             self.pending.clear();
             self.pending_spans = 0;
@@ -267,7 +303,7 @@ mod tests {
     #[test]
     fn a_body_says_whose_spans_they_are_and_by_which_conventions() {
         let mut batcher = batcher(10_000);
-        batcher.push(&span("a").encode_to_vec(), Time(1));
+        batcher.push(&span("a").encode_to_vec(), 0, Time(1));
         let body = batcher.flush().unwrap().body;
         let request = ExportTraceServiceRequest::decode(&body[..]).unwrap();
         assert_eq!(request.encode_to_vec(), body, "down to the byte");
@@ -293,8 +329,8 @@ mod tests {
         let age = Limits::default().batch_age_max;
         let mut batcher = batcher(10_000);
         assert_eq!(batcher.next_deadline(), None);
-        batcher.push(&span("a").encode_to_vec(), Time(5));
-        batcher.push(&span("b").encode_to_vec(), Time(900));
+        batcher.push(&span("a").encode_to_vec(), 0, Time(5));
+        batcher.push(&span("b").encode_to_vec(), 0, Time(900));
         let deadline = Time(5).plus(age);
         assert_eq!(batcher.next_deadline(), Some(deadline));
         assert_eq!(batcher.poll(Time(deadline.0 - 1)), None);
@@ -308,7 +344,7 @@ mod tests {
     fn a_full_batch_is_to_be_taken_at_once() {
         let mut batcher = batcher(600);
         for name in ["a", "b", "c"] {
-            batcher.push(&span(&name.repeat(150)).encode_to_vec(), Time(5));
+            batcher.push(&span(&name.repeat(150)).encode_to_vec(), 0, Time(5));
         }
         assert_eq!(batcher.next_deadline(), Some(Time::ZERO));
         assert_eq!(batcher.poll(Time(5)).unwrap().spans, 2);
@@ -320,7 +356,7 @@ mod tests {
     fn a_span_larger_than_a_body_travels_alone_and_is_counted() {
         let mut batcher = batcher(600);
         for size in [10, 900, 10] {
-            batcher.push(&span(&"x".repeat(size)).encode_to_vec(), Time(5));
+            batcher.push(&span(&"x".repeat(size)).encode_to_vec(), 0, Time(5));
         }
         let spans: Vec<_> = std::iter::from_fn(|| batcher.flush())
             .map(|batch| batch.spans)
@@ -340,7 +376,7 @@ mod tests {
             let mut batches = Vec::new();
             for (i, size) in sizes.iter().enumerate() {
                 let name = format!("{i}{}", "x".repeat(*size));
-                batcher.push(&span(&name).encode_to_vec(), Time(i as u64));
+                batcher.push(&span(&name).encode_to_vec(), 0, Time(i as u64));
                 if i % poll_every == 0 {
                     batches.extend(std::iter::from_fn(|| batcher.poll(Time(i as u64))));
                 }

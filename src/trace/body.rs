@@ -148,7 +148,7 @@ mod tests {
         let own = [span(1, "a"), span(2, "b"), span(1, "c")];
         let mut batcher = Batcher::new(&ResourceInfo::default(), &Limits::default());
         for span in &own {
-            batcher.push(&span.encode_to_vec(), Time::ZERO);
+            batcher.push(&span.encode_to_vec(), 0, Time::ZERO);
         }
         let body = batcher.flush().unwrap().body;
         let found: Vec<_> = spans(&body).collect();

@@ -53,6 +53,7 @@ mod tests {
         let mut batcher = Batcher::new(&resource, &Limits::default());
         batcher.push(
             SpanMaker::new(settings(false, false)).node(&run(), &task),
+            0,
             Time(1),
         );
         batcher.flush().unwrap().body

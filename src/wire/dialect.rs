@@ -7,6 +7,7 @@ use super::akribes::Akribes;
 use super::event::RunRef;
 use super::item::{LogPage, Sink};
 use super::rejection::Rejection;
+use super::rows::{CostOfTask, RowOfRun, RunsAsked};
 use super::sse::Frame;
 
 /// One system's way to write its events.
@@ -54,6 +55,60 @@ impl Dialect {
     pub fn feed_target(&self, project: Option<i64>, workflow: Option<&str>) -> String {
         match self {
             Self::Akribes(_) => Akribes::feed_target(project, workflow),
+        }
+    }
+
+    /// Where a page of at most `limit` events of a run's log is, from after a
+    /// place on; behind the base URL, as all of these.
+    pub fn log_target(&self, run_id: &str, after: u64, limit: usize) -> String {
+        match self {
+            Self::Akribes(_) => Akribes::log_target(run_id, after, limit),
+        }
+    }
+
+    /// Where a run's row is.
+    pub fn row_target(&self, run_id: &str) -> String {
+        match self {
+            Self::Akribes(_) => Akribes::row_target(run_id),
+        }
+    }
+
+    /// Where it is told what a run's tasks cost.
+    pub fn tasks_target(&self, run_id: &str) -> String {
+        match self {
+            Self::Akribes(_) => Akribes::tasks_target(run_id),
+        }
+    }
+
+    /// Where a page of a project's runs is, newest first.
+    pub fn runs_target(&self, asked: &RunsAsked) -> String {
+        match self {
+            Self::Akribes(_) => Akribes::runs_target(asked),
+        }
+    }
+
+    /// Reads the row of a run.
+    pub fn read_row(&self, answer: &[u8]) -> Result<RowOfRun, Rejection> {
+        match self {
+            Self::Akribes(_) => Akribes::read_row(answer),
+        }
+    }
+
+    /// Reads a page of a list of runs, at most
+    /// [`ROWS_MAX`](crate::limits::ROWS_MAX) of it. A row that is none is left out,
+    /// and a server may have a smaller page: the list is at its end when a page
+    /// is empty, and the next page begins as many rows later as this one gave.
+    pub fn read_rows(&self, answer: &[u8]) -> Result<Vec<RowOfRun>, Rejection> {
+        match self {
+            Self::Akribes(_) => Akribes::read_rows(answer),
+        }
+    }
+
+    /// Reads what a run's tasks cost, at most
+    /// [`TASK_ROWS_MAX`](crate::limits::TASK_ROWS_MAX) of them.
+    pub fn read_tasks(&self, answer: &[u8]) -> Result<Vec<CostOfTask>, Rejection> {
+        match self {
+            Self::Akribes(_) => Akribes::read_tasks(answer),
         }
     }
 

@@ -9,6 +9,7 @@
 //! - [`dialect`]: frames become events; [`akribes`] is one
 //! - [`item`]: what a dialect makes of a frame
 //! - [`event`] and [`fact`]: the one vocabulary that every dialect translates into
+//! - [`rows`]: what a server tells of a run beside its events
 //! - [`time`]: points in time, and how feeds write them
 //! - [`rejection`]: why something was not taken
 

@@ -33,6 +33,7 @@ fn settings(limits: Limits, repair: bool, capture: bool) -> CoreSettings {
         },
         markers: false,
         repair,
+        enrich: false,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

@@ -259,6 +259,7 @@ fn core() -> Core {
         },
         markers: false,
         repair: false,
+        enrich: false,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

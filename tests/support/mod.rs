@@ -39,6 +39,7 @@ pub fn settings(capture: bool) -> CoreSettings {
         },
         markers: false,
         repair: false,
+        enrich: false,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

@@ -44,7 +44,7 @@ fn body(names: &[String]) -> Packed {
             name: name.clone(),
             ..Span::default()
         };
-        batcher.push(&span.encode_to_vec(), Time::ZERO);
+        batcher.push(&span.encode_to_vec(), 0, Time::ZERO);
     }
     pack(batcher.flush().unwrap(), Compression::None)
 }

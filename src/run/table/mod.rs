@@ -124,6 +124,24 @@ impl RunTable {
         self.slots.iter().flatten().map(|run| run.view())
     }
 
+    /// The same, with their places.
+    pub fn open_run_slots(&self) -> impl Iterator<Item = (RunSlot, OpenRun)> {
+        self.slots
+            .iter()
+            .flatten()
+            .map(|run| (run.slot(), run.view()))
+    }
+
+    /// How many wishes nobody has taken.
+    pub fn wishes(&self) -> usize {
+        self.wishes.len()
+    }
+
+    /// The configured name of the source.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The open run of this trace.
     pub fn open_run(&self, trace_id: &TraceId) -> Option<OpenRun> {
         self.tracked(trace_id).map(TrackedRun::view)

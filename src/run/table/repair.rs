@@ -4,7 +4,7 @@ use super::{Found, RunTable};
 use crate::run::finished::RunFacts;
 use crate::run::fold::Moment;
 use crate::run::outputs::{GapCause, Output, Repair, RunSlot, Wish};
-use crate::run::tracked::{Fate, TrackedRun};
+use crate::run::tracked::{Fate, RunSettings, TrackedRun};
 use crate::wire::event::{Event, RunOutcome, RunRef};
 use crate::wire::item::LogPage;
 use crate::wire::rows::{RowOfRun, RowStatus};
@@ -33,6 +33,9 @@ impl RunTable {
         for slot in self.open_slots() {
             self.with(slot, |run, settings| {
                 if concerns(project, run) {
+                    if cause == GapCause::Restart {
+                        run.forget_asking();
+                    }
                     if away {
                         run.set_away(true);
                     }
@@ -176,7 +179,9 @@ impl RunTable {
         let slot = self.slot_of(run);
         match (slot, self.trace_named(run)) {
             (Some(slot), _) => {
-                self.with(slot, |run, settings| run.logged(page, room, now, settings, out));
+                self.with(slot, |run, settings| {
+                    run.logged(page, room, now, settings, out)
+                });
             }
             (None, Some(trace)) => {
                 let (settings, wishes) = (&self.settings, &mut self.wishes);
@@ -202,7 +207,9 @@ impl RunTable {
         };
         match (self.slot_of(run), self.trace_named(run)) {
             (Some(slot), _) => {
-                self.with(slot, |run, settings| run.release(repair, now, settings, out));
+                self.with(slot, |run, settings| {
+                    run.release(repair, now, settings, out)
+                });
             }
             (None, Some(trace)) => {
                 let limits = &self.settings.limits;
@@ -261,7 +268,7 @@ impl RunTable {
     /// There is room for spans, or there is none: then runs go on, and their
     /// spans are made later. Without a log to make them from nothing is withheld.
     pub fn handle_room(&mut self, room: bool, now: Time) {
-        if !self.settings.repair || self.withholding != room {
+        if self.withholding != room || !(room || self.settings.repair) {
             return;
         }
         self.withholding = !room;
@@ -276,6 +283,27 @@ impl RunTable {
             true => self.pay(now),
             false => self.debts.stop(),
         }
+    }
+
+    /// Goes on under these settings. Where nobody can ask the server any longer,
+    /// nothing waits for its answers.
+    pub fn set_settings(&mut self, settings: RunSettings, out: &mut Vec<Output>) {
+        self.settings = settings;
+        if self.settings.repair {
+            return;
+        }
+        self.handle_room(true, self.clock);
+        let now = self.clock;
+        for slot in self.open_slots() {
+            self.with(slot, |run, settings| {
+                match run.release(Repair::Unavailable, now, settings, out) {
+                    Fate::Open => run.learn(None, settings, out),
+                    Fate::Sealed => Fate::Sealed,
+                }
+            });
+        }
+        self.wishes.clear();
+        self.shed(None, out);
     }
 
     /// Everything that was asked for is asked for anew: who was asked is gone.

@@ -2,7 +2,7 @@
 //! run's log over REST, in the vocabulary of [`super::event`].
 //!
 //! `payload`, `ends` and `forms` hold the shapes, `engine` the tags, `translate` the meaning;
-//! `requests` is what is asked of the server.
+//! `requests` is what is asked of the server, `rows` what its REST calls answer.
 //! Old forms are read as well as new ones; unknown types pass and are counted.
 
 mod codes;
@@ -15,6 +15,7 @@ mod hot;
 mod parts;
 mod payload;
 mod requests;
+mod rows;
 mod translate;
 
 use std::borrow::Cow;
@@ -29,6 +30,7 @@ use super::elements::Batch;
 use super::event::{Event, RunRef};
 use super::item::{Item, LogPage, Sink};
 use super::rejection::Rejection;
+use super::rows::{CostOfTask, RowOfRun, RunsAsked};
 use super::sse::Frame;
 use super::time::Time;
 use super::utf8::text;
@@ -51,6 +53,41 @@ impl Akribes {
     /// The path and query of the event feed, behind the server's base URL.
     pub fn feed_target(project: Option<i64>, script: Option<&str>) -> String {
         requests::feed(project, script)
+    }
+
+    /// The path and query of a page of a run's log.
+    pub fn log_target(run_id: &str, after: u64, limit: usize) -> String {
+        requests::log(run_id, after, limit)
+    }
+
+    /// The path of a run's row.
+    pub fn row_target(run_id: &str) -> String {
+        requests::row(run_id)
+    }
+
+    /// The path of what a run's tasks cost.
+    pub fn tasks_target(run_id: &str) -> String {
+        requests::tasks(run_id)
+    }
+
+    /// The path and query of a page of a project's runs.
+    pub fn runs_target(asked: &RunsAsked) -> String {
+        requests::runs(asked)
+    }
+
+    /// Reads a run's row.
+    pub fn read_row(answer: &[u8]) -> Result<RowOfRun, Rejection> {
+        rows::row(answer)
+    }
+
+    /// Reads a page of a project's runs.
+    pub fn read_rows(answer: &[u8]) -> Result<Vec<RowOfRun>, Rejection> {
+        rows::rows(answer)
+    }
+
+    /// Reads what a run's tasks cost.
+    pub fn read_tasks(answer: &[u8]) -> Result<Vec<CostOfTask>, Rejection> {
+        rows::tasks(answer)
     }
 
     /// Reads one frame of the feed.

@@ -1,23 +1,91 @@
 //! What is asked of the server over HTTP: paths and queries behind its base URL.
 
+use crate::wire::rows::{OpenStatus, RunsAsked};
+
 /// Where the event feed is: of one project or of all, of one script or of all.
 pub(super) fn feed(project: Option<i64>, script: Option<&str>) -> String {
-    let mut target = String::from("/events");
-    let mut separator = '?';
-    let mut add = |name: &str, value: &str| {
-        target.push(separator);
-        target.push_str(name);
-        target.push('=');
-        push_encoded(&mut target, value);
-        separator = '&';
-    };
+    let mut target = Target::of("/events".to_owned());
     if let Some(project) = project {
-        add("project_id", &project.to_string());
+        target.add("project_id", &project.to_string());
     }
     if let Some(script) = script {
-        add("script_name", script);
+        target.add("script_name", script);
+    }
+    target.text
+}
+
+/// A page of the log of a run, from after a place on.
+pub(super) fn log(run_id: &str, after: u64, limit: usize) -> String {
+    let mut target = Target::of(format!("{}/events", row(run_id)));
+    target.add("after_id", &after.to_string());
+    target.add("limit", &limit.to_string());
+    target.text
+}
+
+/// The row of a run.
+pub(super) fn row(run_id: &str) -> String {
+    let mut target = String::from("/executions/");
+    if matches!(run_id, "." | "..") {
+        // No path can say these: they mean a folder, encoded too. What stands
+        // here instead is the id of no run, which is what they are.
+        target.push_str("%252E");
+    } else {
+        push_encoded(&mut target, run_id);
     }
     target
+}
+
+/// What the tasks of a run cost.
+pub(super) fn tasks(run_id: &str) -> String {
+    format!("{}/tasks", row(run_id))
+}
+
+/// A page of a project's runs, newest first.
+pub(super) fn runs(asked: &RunsAsked) -> String {
+    let mut target = Target::of(format!("/projects/{}/executions", asked.project));
+    if let Some(since) = asked.since {
+        target.add("since", &since.to_rfc3339());
+    }
+    if let Some(until) = asked.until {
+        target.add("until", &until.to_rfc3339());
+    }
+    if let Some(status) = asked.status {
+        target.add("status", status_name(status));
+    }
+    target.add("limit", &asked.limit.to_string());
+    target.add("offset", &asked.offset.to_string());
+    target.text
+}
+
+const fn status_name(status: OpenStatus) -> &'static str {
+    match status {
+        OpenStatus::Running => "running",
+        OpenStatus::Suspended => "suspended",
+        OpenStatus::Cancelling => "cancelling",
+    }
+}
+
+/// A path with a query in the making.
+struct Target {
+    text: String,
+    separator: char,
+}
+
+impl Target {
+    const fn of(path: String) -> Self {
+        Self {
+            text: path,
+            separator: '?',
+        }
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        self.text.push(self.separator);
+        self.text.push_str(name);
+        self.text.push('=');
+        push_encoded(&mut self.text, value);
+        self.separator = '&';
+    }
 }
 
 /// Percent-encodes all but the characters that mean themselves everywhere.
@@ -40,6 +108,7 @@ fn push_encoded(target: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::time::Time;
 
     #[test]
     fn a_feed_is_of_all_or_of_a_project_or_of_a_script() {
@@ -50,6 +119,52 @@ mod tests {
             feed(Some(7), Some("review")),
             "/events?project_id=7&script_name=review"
         );
+    }
+
+    #[test]
+    fn a_log_is_asked_for_by_page_and_a_list_by_what_it_holds() {
+        assert_eq!(
+            log("exec-99", 57, 500),
+            "/executions/exec-99/events?after_id=57&limit=500"
+        );
+        assert_eq!(row("exec-99"), "/executions/exec-99");
+        assert_eq!(tasks("exec-99"), "/executions/exec-99/tasks");
+        let mut asked = RunsAsked {
+            project: 7,
+            since: None,
+            until: None,
+            status: None,
+            limit: 200,
+            offset: 0,
+        };
+        assert_eq!(runs(&asked), "/projects/7/executions?limit=200&offset=0");
+        asked.since = Time::parse_rfc3339("2026-05-07T10:23:42.187Z");
+        asked.until = Time::parse_rfc3339("2026-05-08T00:00:00Z");
+        asked.offset = 400;
+        for (status, name) in
+            OpenStatus::ALL
+                .into_iter()
+                .zip(["running", "suspended", "cancelling"])
+        {
+            asked.status = Some(status);
+            assert_eq!(
+                runs(&asked),
+                format!(
+                    "/projects/7/executions?since=2026-05-07T10%3A23%3A42.187Z&until=2026-05-08T00%3A00%3A00.000Z&status={name}&limit=200&offset=400"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn no_id_of_a_run_can_lead_to_another_place() {
+        assert_eq!(row("a/b?c#d%2e"), "/executions/a%2Fb%3Fc%23d%252e");
+        let base = reqwest::Url::parse("https://h/api").unwrap();
+        for id in [".", "..", "...", "../..", "%2e%2e", ""] {
+            let url = base.join(&format!("/api{}", log(id, 0, 1))).unwrap();
+            assert!(url.path().starts_with("/api/executions/"), "{url}");
+            assert!(url.path().ends_with("/events"), "{url}");
+        }
     }
 
     #[test]

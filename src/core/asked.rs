@@ -1,0 +1,179 @@
+//! What the server answered, when it was asked what the core wished to know.
+
+use super::Core;
+use super::entry::{Head, Step};
+use crate::run::finished::RunFacts;
+use crate::run::outputs::Wish;
+use crate::run::table::NoAnswer;
+use crate::wire::event::{Event, RunRef};
+use crate::wire::item::{Item, LogPage};
+use crate::wire::rejection::Rejection;
+use crate::wire::rows::RowOfRun;
+use crate::wire::time::Time;
+
+impl Core {
+    /// Takes a page of the server's log of a run, as it was asked for by
+    /// [`Wish::ReadLog`]. One that nobody waits for any longer is ignored.
+    pub fn handle_log_page(&mut self, run: &RunRef<'_>, after: u64, page: &[u8], now: Time) {
+        if !self.runs.expects_page(run, after) {
+            return;
+        }
+        // One entry for all of it: half a page would be read twice after a crash.
+        self.record(&Head::Logged {
+            run: run.clone(),
+            now,
+        });
+        let Self {
+            dialect,
+            runs,
+            digest,
+            recorder,
+            ..
+        } = self;
+        let read = dialect.read_log(run, page, &mut |item| match item {
+            Item::Event { type_index, event } => {
+                recorder.step(&Step::Event {
+                    type_index: type_index as u16,
+                    event: &event,
+                });
+                runs.handle_logged_event(event);
+            }
+            Item::Rejected(rejection) => {
+                recorder.step(&Step::<Event<'_>>::Rejected(rejection));
+                digest.reject(rejection);
+            }
+            Item::Other { .. } | Item::Lost { .. } => {}
+        });
+        match read {
+            Ok(page) => {
+                self.recorder.step(&Step::<Event<'_>>::Page(page));
+                self.take_page(run, page, now);
+            }
+            Err(rejection) => {
+                self.recorder.step(&Step::<Event<'_>>::Rejected(rejection));
+                self.digest.reject(rejection);
+                self.recorder.step(&Step::<Event<'_>>::BadPage);
+                self.take_bad_page(run, now);
+            }
+        }
+        self.settle(Some(now));
+    }
+
+    /// The server does not give a run's log.
+    pub fn handle_log_refused(&mut self, run: &RunRef<'_>, why: NoAnswer, now: Time) {
+        self.record(&Head::LogRefused {
+            run: run.clone(),
+            why,
+            now,
+        });
+        (self.runs).handle_log_refused(run, why, now, &mut self.outputs);
+        self.settle(Some(now));
+    }
+
+    /// What the server says of a run, as it was asked for by [`Wish::AskRow`]:
+    /// nothing, when it does not know the run or may not tell.
+    pub fn handle_row(&mut self, run: &RunRef<'_>, row: Option<&[u8]>, now: Time) {
+        let row = row.map(|row| self.dialect.read_row(row));
+        match row.transpose() {
+            Ok(row) => self.take_row(run, row.map(without_message), now),
+            // It is asked once more when the time has come.
+            Err(rejection) => self.digest.reject(rejection),
+        }
+    }
+
+    /// What else the server knows of a run that has ended, as it was asked for by
+    /// [`Wish::AskFacts`]: its row, and the rows of its tasks, where it tells.
+    pub fn handle_facts(
+        &mut self,
+        run: &RunRef<'_>,
+        row: Option<&[u8]>,
+        tasks: Option<&[u8]>,
+        now: Time,
+    ) {
+        let row = row.and_then(|row| self.read_answer(row, |core, row| core.dialect.read_row(row)));
+        let tasks = tasks.and_then(|tasks| {
+            self.read_answer(tasks, |core, tasks| core.dialect.read_tasks(tasks))
+        });
+        let facts = (row.is_some() || tasks.is_some()).then(|| RunFacts {
+            row: row.map(without_message),
+            tasks: tasks.unwrap_or_default(),
+        });
+        self.take_facts(run, facts, now);
+    }
+
+    /// A page of a list of runs, as it was asked for by [`Wish::ListRuns`], when
+    /// there is one to be had.
+    pub fn handle_rows(&mut self, wish: &Wish, rows: Option<&[u8]>, now: Time) {
+        let rows =
+            rows.and_then(|rows| self.read_answer(rows, |core, rows| core.dialect.read_rows(rows)));
+        let rows = rows.map(|rows| rows.into_iter().map(without_message).collect());
+        self.take_rows(wish, rows, now);
+    }
+
+    /// Reads an answer, if it can be read.
+    fn read_answer<T>(
+        &mut self,
+        answer: &[u8],
+        read: impl FnOnce(&Self, &[u8]) -> Result<T, Rejection>,
+    ) -> Option<T> {
+        match read(self, answer) {
+            Ok(read) => Some(read),
+            Err(rejection) => {
+                self.digest.reject(rejection);
+                None
+            }
+        }
+    }
+
+    pub(super) fn take_page(&mut self, run: &RunRef<'_>, page: LogPage, now: Time) {
+        (self.runs).handle_log_page(run, page, now, &mut self.outputs);
+    }
+
+    pub(super) fn take_bad_page(&mut self, run: &RunRef<'_>, now: Time) {
+        let why = NoAnswer::ForGood;
+        (self.runs).handle_log_refused(run, why, now, &mut self.outputs);
+    }
+
+    pub(super) fn take_row(&mut self, run: &RunRef<'_>, row: Option<RowOfRun>, now: Time) {
+        let row = row.map(Box::new);
+        self.record(&Head::Row {
+            run: run.clone(),
+            row: row.clone(),
+            now,
+        });
+        let row = row.as_deref();
+        self.runs.handle_row(run, row, now, &mut self.outputs);
+        self.settle(Some(now));
+    }
+
+    pub(super) fn take_facts(&mut self, run: &RunRef<'_>, facts: Option<RunFacts>, now: Time) {
+        self.record(&Head::Facts {
+            run: run.clone(),
+            facts: facts.clone().map(Box::new),
+            now,
+        });
+        self.runs.handle_facts(run, facts, &mut self.outputs);
+        self.settle(Some(now));
+    }
+
+    pub(super) fn take_rows(&mut self, wish: &Wish, rows: Option<Vec<RowOfRun>>, now: Time) {
+        let head = Head::Rows {
+            wish: wish.clone(),
+            rows,
+            now,
+        };
+        self.record(&head);
+        if let Head::Rows { rows, .. } = head {
+            let selection = &self.selection;
+            let is_wanted = |workflow: &str| selection.has_workflow(workflow);
+            let (rows, out) = (rows.as_deref(), &mut self.outputs);
+            self.runs.handle_rows(wish, rows, is_wanted, now, out);
+        }
+        self.settle(Some(now));
+    }
+}
+
+/// A row as it is kept: messages may hold anything, and nobody asks for this one.
+fn without_message(row: RowOfRun) -> RowOfRun {
+    RowOfRun { error: None, ..row }
+}
