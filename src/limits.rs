@@ -127,6 +127,12 @@ pub const LOG_LINES_BYTES_MAX: usize = 2 << 20;
 /// Events that one place in the code may log within ten seconds; the rest is counted.
 pub const LOG_BURST_MAX: u32 = 20;
 
+/// What is read at once of a file of the store; more only for a larger record.
+pub const STORE_READ_BYTES: usize = 256 << 10;
+
+/// Files that are kept in memory grow by so much.
+pub const MEMORY_FILE_BLOCK_BYTES: usize = 64 << 10;
+
 /// Bounds with a default that configuration may change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

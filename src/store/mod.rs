@@ -5,6 +5,8 @@
 //! in any order, a horizon below which everything is settled) is what a log on
 //! disk needs as well.
 
+pub mod files;
+pub mod log;
 pub mod outbox;
 
 pub use self::outbox::{Outbox, OutboxStatus};
