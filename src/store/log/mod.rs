@@ -58,8 +58,10 @@ mod write;
 use std::sync::Arc;
 
 pub use self::error::LogError;
+pub(in crate::store) use self::error::is_full;
 use self::frame::{FRAME_BYTES, HEADER_BYTES};
 pub use self::scan::{LogReader, Place, Record, Scan};
+pub(in crate::store) use self::segment::is_segment_name;
 use self::segment::{Health, Segment, Survey, file_name};
 use self::write::Part;
 use super::files::{Files, StoreFile};

@@ -47,12 +47,17 @@ pub(super) fn file_name(log: &str, first: u64) -> String {
     format!("{log}-{first:020}.log")
 }
 
-/// The number that a name tells, if it is that of a segment of this log.
-fn first_number(log: &str, name: &str) -> Option<u64> {
-    let digits = name.strip_prefix(log)?.strip_prefix('-')?;
-    let digits = digits.strip_suffix(".log")?;
+/// Whether a file is a segment of any log.
+pub(in crate::store) fn is_segment_name(name: &str) -> bool {
+    parse(name).is_some()
+}
+
+/// The log and the number that the name of a segment tells.
+fn parse(name: &str) -> Option<(&str, u64)> {
+    let (log, digits) = name.strip_suffix(".log")?.rsplit_once('-')?;
     let is_plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| digits.parse().ok()).flatten()
+    let first = is_plain.then(|| digits.parse().ok()).flatten()?;
+    Some((log, first))
 }
 
 impl Survey {
@@ -60,8 +65,9 @@ impl Survey {
     pub(super) fn make(files: &dyn Files, log: &str) -> Result<Self, LogError> {
         let names = files.list();
         let names = names.map_err(|error| LogError::of("list the files of the store", error))?;
-        let firsts = names.iter().filter_map(|name| first_number(log, name));
-        let mut firsts: Vec<u64> = firsts.collect();
+        let segments = names.iter().filter_map(|name| parse(name));
+        let ours = segments.filter(|(name, _)| *name == log);
+        let mut firsts: Vec<u64> = ours.map(|(_, first)| first).collect();
         firsts.sort_unstable();
         let mut survey = Self {
             next_number: 1,
