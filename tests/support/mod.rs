@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "only tests use it")]
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
+pub mod asked;
 pub mod trace;
 pub mod workload;
 
