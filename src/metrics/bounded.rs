@@ -277,6 +277,11 @@ impl Bounded {
         self.idle_max
     }
 
+    /// All metrics, in the order of the catalogue.
+    pub(super) fn families(&self) -> impl Iterator<Item = &Family> {
+        self.families.iter()
+    }
+
     /// What a scrape reads; it may be cloned and read in another thread.
     pub(super) const fn registry(&self) -> &Registry {
         &self.registry

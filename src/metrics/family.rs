@@ -1,9 +1,9 @@
 //! All series of one metric, as the `prometheus` registry collects them.
 //!
-//! The cells are those of `prometheus`, the table of label sets is ours. Its
-//! vectors find a series by a hash over the label values set end to end: there
-//! project 1 with workflow `2go` and project 12 with workflow `go` are one
-//! series. Here a label set is a key of numbers, and it is compared whole.
+//! The cells are those of `prometheus` (but see `histogram`), the table of label
+//! sets is ours. Its vectors find a series by a hash over the label values set end
+//! to end: there project 1 with workflow `2go` and project 12 with workflow `go`
+//! are one series. Here a label set is a key of numbers, and it is compared whole.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use prometheus::core::{Collector, Desc, Metric};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
-use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounter};
+use prometheus::{Counter, Gauge, IntCounter};
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::catalogue::{CatalogueError, Descriptor, Kind, Label};
+use super::histogram::{Histogram, HistogramState};
 use super::space::ValueId;
 use crate::wire::time::Time;
 
@@ -50,7 +52,16 @@ enum Cell {
     Counter(IntCounter),
     Sum(Counter),
     Gauge(Gauge),
-    Histogram(Histogram),
+    Histogram(Arc<Histogram>),
+}
+
+/// What a series says, to be said again by another process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Reading {
+    Counter(u64),
+    Sum(f64),
+    Gauge(f64),
+    Histogram(HistogramState),
 }
 
 #[derive(Default)]
@@ -137,6 +148,11 @@ impl Family {
             .read(|table| table.values().map(Arc::as_ref).for_each(f));
     }
 
+    /// All of its series, as they are now.
+    pub(super) fn all(&self) -> Vec<Arc<Series>> {
+        self.table.read(|table| table.values().cloned().collect())
+    }
+
     /// What it is.
     pub(super) const fn descriptor(&self) -> &'static Descriptor {
         self.descriptor
@@ -207,6 +223,44 @@ impl Series {
         }
     }
 
+    /// What it says.
+    pub(super) fn read(&self) -> Reading {
+        match &self.cell {
+            Cell::Counter(cell) => Reading::Counter(cell.get()),
+            Cell::Sum(cell) => Reading::Sum(cell.get()),
+            Cell::Gauge(cell) => Reading::Gauge(cell.get()),
+            Cell::Histogram(cell) => Reading::Histogram(cell.read()),
+        }
+    }
+
+    /// Adds what another process counted; whether it is of this kind. This is no
+    /// sample, so it does not count as one that found no room.
+    pub(super) fn restore(&self, reading: &Reading) -> bool {
+        match (&self.cell, reading) {
+            (Cell::Counter(cell), Reading::Counter(count)) => {
+                cell.inc_by((*count).min(u64::MAX - cell.get()));
+                true
+            }
+            (Cell::Sum(cell), Reading::Sum(sum)) => {
+                if sum.is_finite() && *sum > 0.0 {
+                    cell.inc_by(*sum);
+                }
+                true
+            }
+            (Cell::Histogram(cell), Reading::Histogram(counted)) => cell.restore(counted),
+            (Cell::Gauge(cell), Reading::Gauge(value)) => {
+                cell.set(*value);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The values of its labels.
+    pub(super) fn values(&self) -> &[Arc<str>] {
+        &self.values
+    }
+
     /// When it was last used.
     pub(super) fn used(&self) -> Time {
         Time(self.used.load(Relaxed))
@@ -228,10 +282,7 @@ impl Cell {
             Kind::Counter => Self::Counter(IntCounter::new("x", "x")?),
             Kind::Sum => Self::Sum(Counter::new("x", "x")?),
             Kind::Gauge => Self::Gauge(Gauge::new("x", "x")?),
-            Kind::Histogram(buckets) => {
-                let opts = HistogramOpts::new("x", "x").buckets(buckets.to_vec());
-                Self::Histogram(Histogram::with_opts(opts)?)
-            }
+            Kind::Histogram(buckets) => Self::Histogram(Arc::new(Histogram::new(buckets))),
         })
     }
 

@@ -9,8 +9,10 @@ pub mod catalogue;
 pub mod delta;
 pub mod export;
 mod family;
+mod histogram;
 mod registry;
 mod scope;
+pub mod snapshot;
 mod space;
 pub mod store;
 #[cfg(test)]

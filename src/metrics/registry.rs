@@ -22,6 +22,7 @@ use super::delta::{Delta, Deltas, RunSlot};
 use super::export::{ExportCounts, RefusalReason, RequestResult};
 use super::family::Series;
 use super::scope::{Scope, candidates};
+use super::snapshot::{MetricsSnapshot, NotRestored};
 use super::space::ValueId;
 use super::store::StoreStatus;
 use crate::run::finished::{RunMeta, Verified};
@@ -101,6 +102,28 @@ impl Metrics {
             stored: StoreStatus::default(),
             events: Vec::new(),
         })
+    }
+
+    /// All that was counted, to be counted on by another process.
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        MetricsSnapshot::of(&self.bounded)
+    }
+
+    /// A registry that goes on from what another process counted, with these
+    /// runs open and whether each of them waits. Also tells what of it could not
+    /// be taken over.
+    pub fn restore(
+        settings: &Settings,
+        snapshot: &MetricsSnapshot,
+        open: impl IntoIterator<Item = (RunSlot, Arc<RunMeta>, bool)>,
+        now: Time,
+    ) -> Result<(Self, Vec<NotRestored>), CatalogueError> {
+        let mut metrics = Self::new(settings)?;
+        let missing = snapshot.restore(&mut metrics.bounded);
+        for (run, meta, waiting) in open {
+            metrics.run_goes_on(run, &meta, waiting, now);
+        }
+        Ok((metrics, missing))
     }
 
     /// Shows the metrics of one more part of the program, once.
@@ -316,14 +339,20 @@ impl Metrics {
     fn run_started(&mut self, run: RunSlot, meta: &RunMeta, now: Time) {
         // A place is free when a run takes it; if not, the gauge must not keep the old run.
         self.run_gone(run, now);
-        let key = self.scope_of(meta, now);
-        if let Some(scope) = self.scopes.get_mut(&key) {
-            scope.run_started(now);
-            let open = OpenRun {
-                scope: key,
-                waiting: false,
-            };
-            self.open.insert(run, open);
+        let scope = self.scope_of(meta, now);
+        if let Some(of_run) = self.scopes.get_mut(&scope) {
+            of_run.run_started(now);
+            let waiting = false;
+            self.open.insert(run, OpenRun { scope, waiting });
+        }
+    }
+
+    fn run_goes_on(&mut self, run: RunSlot, meta: &RunMeta, waiting: bool, now: Time) {
+        self.run_gone(run, now);
+        let scope = self.scope_of(meta, now);
+        if let Some(of_run) = self.scopes.get_mut(&scope) {
+            of_run.run_goes_on(waiting, now);
+            self.open.insert(run, OpenRun { scope, waiting });
         }
     }
 

@@ -123,6 +123,12 @@ impl Scope {
         self.runs.open[0].shift(1.0, now);
     }
 
+    /// A run that started in another process goes on.
+    pub(super) fn run_goes_on(&mut self, waiting: bool, now: Time) {
+        self.open += 1;
+        self.runs.open[usize::from(waiting)].shift(1.0, now);
+    }
+
     /// A run started or stopped to wait. The seconds of all kinds of waits
     /// start at zero then, so that the first wait's end is an increase.
     pub(super) fn run_waiting(&mut self, waiting: bool, bounded: &mut Bounded, now: Time) {

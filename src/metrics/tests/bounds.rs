@@ -24,7 +24,7 @@ fn refused(max: usize) -> Option<CatalogueError> {
 }
 
 /// The least bound that is not refused.
-fn least() -> usize {
+pub(super) fn least() -> usize {
     let Some(CatalogueError::TooFewSeries { least, .. }) = refused(10) else {
         panic!("10 series were enough");
     };

@@ -3,6 +3,7 @@
 mod bounds;
 mod deltas;
 mod export;
+mod snapshot;
 mod store;
 
 use std::sync::Arc;
