@@ -6,6 +6,7 @@ use std::io;
 use rustls::{AlertDescription, CertificateError};
 
 use super::Protocol;
+use crate::net::causes::causes;
 
 /// What a request ended with. There are few of them, so that what was said of
 /// one need not be said again.
@@ -141,16 +142,4 @@ impl Cause {
             _ => TlsTrouble::Other,
         })
     }
-}
-
-/// An error and all that it came from. An `io::Error` hides one in itself.
-fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'e (dyn Error + 'static) = *error;
-        let hidden = error.downcast_ref().and_then(io::Error::get_ref);
-        match hidden {
-            Some(hidden) => Some(hidden as &(dyn Error + 'static)),
-            None => error.source(),
-        }
-    })
 }

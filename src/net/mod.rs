@@ -4,11 +4,13 @@
 //! - [`secret`]: values that must never be shown
 //! - [`tls`]: certificates, and the one HTTP client that is made with them
 //! - [`backoff`]: how long to wait before the next attempt
+//! - [`causes`](causes::causes): what is behind an error
 //! - [`clock`]: the clock on the wall
 //! - [`retry_after`]: how long a server asks to be left alone
 //! - [`serve`]: the server behind the listeners, bounded in every direction
 
 pub mod backoff;
+pub mod causes;
 pub mod clock;
 pub mod retry_after;
 pub mod secret;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::{FeedScope, SourceSettings};
+use crate::net::causes::causes;
 use crate::net::secret::{TokenError, TokenSource};
 
 /// A longer text of the other side is cut here.
@@ -227,26 +228,11 @@ fn trouble(error: &reqwest::Error) -> Trouble {
 /// The innermost reason: the ones around it say that a request failed, and
 /// where, with the query.
 fn root_cause(error: &reqwest::Error) -> String {
-    let cause = causes(error).last();
+    let cause = causes(error).skip(1).last();
     cause.map_or_else(
         || "the request failed".to_owned(),
         |cause| quoted(&cause.to_string()),
     )
-}
-
-/// What is behind an error, one by one. An IO error passes over what it holds
-/// when it is asked for its source.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |error| {
-        let error: &(dyn Error + 'static) = *error;
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(held) => Some(held),
-            None => error.source(),
-        }
-    })
 }
 
 /// An address without user, password, query and fragment.
