@@ -9,6 +9,8 @@ use http::header::CONTENT_TYPE;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 
+use crate::net::percent::percent_decoded;
+
 /// A longer message is cut here.
 const SAID_CHARS_MAX: usize = 200;
 
@@ -82,23 +84,7 @@ pub(super) fn grpc_message(headers: &HeaderMap) -> String {
     let Some(value) = headers.get("grpc-message") else {
         return String::new();
     };
-    let mut rest = value.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let Some((byte, behind)) = rest.split_first() {
-        let escaped = (*byte == b'%')
-            .then(|| behind.split_first_chunk())
-            .flatten();
-        let escaped = escaped.and_then(|(digits, behind)| Some((hex(*digits)?, behind)));
-        let (byte, behind) = escaped.unwrap_or((*byte, behind));
-        decoded.push(byte);
-        rest = behind;
-    }
-    printable(&String::from_utf8_lossy(&decoded))
-}
-
-fn hex([high, low]: [u8; 2]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+    printable(&percent_decoded(value))
 }
 
 /// The delay of a `google.rpc.RetryInfo` in `grpc-status-details-bin`.

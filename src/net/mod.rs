@@ -6,12 +6,14 @@
 //! - [`backoff`]: how long to wait before the next attempt
 //! - [`causes`](causes::causes): what is behind an error
 //! - [`clock`]: the clock on the wall
+//! - [`percent`]: percent signs in what others write
 //! - [`retry_after`]: how long a server asks to be left alone
 //! - [`serve`]: the server behind the listeners, bounded in every direction
 
 pub mod backoff;
 pub mod causes;
 pub mod clock;
+pub mod percent;
 pub mod retry_after;
 pub mod secret;
 pub mod serve;

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, Request};
 
+use crate::net::percent::percent_decoded;
+
 /// What somebody wants.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -22,11 +24,12 @@ impl From<Request<Bytes>> for Wanted {
         let pairs = head.uri.query().unwrap_or_default().split('&');
         let pairs = pairs.filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(name), decoded(&value.replace('+', " ")))
+            let value = value.replace('+', " ");
+            (percent_decoded(name), percent_decoded(value))
         });
         Self {
             method: head.method,
-            path: path.map(decoded).collect(),
+            path: path.map(percent_decoded).collect(),
             query: pairs.collect(),
             headers: head.headers,
             body,
@@ -71,27 +74,6 @@ impl Wanted {
         let bearer = header.and_then(|value| value.strip_prefix(b"Bearer "));
         bearer.or(self.query("token").map(str::as_bytes))
     }
-}
-
-/// Without its percent signs.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        let hex = |byte: u8| char::from(byte).to_digit(16);
-        match (first, after) {
-            (b'%', [high, low, after @ ..]) => match (hex(*high), hex(*low)) {
-                (Some(high), Some(low)) => {
-                    bytes.push((high * 16 + low) as u8);
-                    rest = after;
-                }
-                _ => bytes.push(b'%'),
-            },
-            _ => bytes.push(*first),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
