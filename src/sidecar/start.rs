@@ -94,9 +94,8 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
     let listen = &config.listen;
     let probes = bind(listen.metrics, "listen.metrics").await?;
     let local = bind(listen.local, "listen.local").await?;
-    let addresses = [&probes, &local].map(|listener| listener.local_addr());
-    let [metrics_address, local_address] =
-        addresses.map(|address| address.unwrap_or(listen.metrics));
+    let metrics_address = probes.local_addr().unwrap_or(listen.metrics);
+    let local_address = local.local_addr().unwrap_or(listen.local);
 
     let (stop_feeds, feeds_stop) = watch::channel(false);
     let (stop_listeners, listeners_stop) = watch::channel(false);
