@@ -9,9 +9,8 @@ use runtrail::demo::{self, DemoError, DemoSettings, Look};
 use runtrail::logs;
 use runtrail::sim::workload::{Arrivals, WorkloadSettings};
 use runtrail::sim::{self, Misbehaviour, SimServer, SimSettings};
-use tokio::sync::watch;
 
-use super::{Failure, runtime, told_to_stop};
+use super::{Failure, runtime, stop_flag, told_to_stop};
 
 /// Shows all of it, until Ctrl-C.
 pub(crate) fn demo(arguments: &Demo, environment: &Environment) -> Result<(), Failure> {
@@ -56,8 +55,8 @@ pub(crate) fn demo(arguments: &Demo, environment: &Environment) -> Result<(), Fa
 fn log(config: &Config) -> LogSettings {
     let mut log = config.log.clone();
     let is_chosen =
-        |setting: &&Setting| setting.key == "log.level" && setting.origin != Origin::Default;
-    if !config.settings.iter().any(|setting| is_chosen(&setting)) {
+        |setting: &Setting| setting.key == "log.level" && setting.origin != Origin::Default;
+    if !config.settings.iter().any(is_chosen) {
         log.filter = "warn".to_owned();
     }
     log
@@ -84,12 +83,7 @@ pub(crate) fn simulate(arguments: &Simulate) -> Result<(), Failure> {
     settings.validate().map_err(Failure::asked_wrongly)?;
     let address = settings.listen;
     runtime()?.block_on(async {
-        let told = told_to_stop()?;
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(async move {
-            told.await;
-            let _ = stop.send(true);
-        });
+        let stopped = stop_flag()?;
         let report = sim::simulate(settings, stopped, |greeting| println!("{greeting}")).await;
         let report = report.with_context(|| format!("cannot listen on {address}"))?;
         println!("{report}");

@@ -16,10 +16,9 @@ use runtrail::net::clock::now;
 use runtrail::self_trace::{self, SelfTrace, SelfTraceError};
 use runtrail::sidecar::budget::Budget;
 use runtrail::sidecar::{self, Hooks, LeftBehind, StartError};
-use runtrail::source::record::{self, RecordEnd, RecordError, Recorded};
-use tokio::sync::watch;
+use runtrail::source::record::{self, RecordError};
 
-use super::{Failure, runtime, told_to_stop, warn};
+use super::{Failure, runtime, stop_flag, told_to_stop, warn};
 
 /// Listens to a server until it is told to stop.
 pub(crate) fn run(arguments: &Run, environment: &Environment) -> Result<(), Failure> {
@@ -98,12 +97,7 @@ pub(crate) fn record(arguments: &Record, environment: &Environment) -> Result<()
     warn(&settings.warnings);
     let out = create(&arguments.out)?;
     let recorded = runtime()?.block_on(async {
-        let (stop, stopped) = watch::channel(false);
-        let told = told_to_stop()?;
-        tokio::spawn(async move {
-            told.await;
-            let _ = stop.send(true);
-        });
+        let stopped = stop_flag()?;
         let settings = record::RecordSettings {
             source: settings.source,
             limits: Limits::default(),
@@ -115,7 +109,7 @@ pub(crate) fn record(arguments: &Record, environment: &Environment) -> Result<()
             .await
             .map_err(anyhow::Error::from)
     })?;
-    tell_recorded(&recorded);
+    eprintln!("runtrail: {recorded}");
     Ok(())
 }
 
@@ -191,23 +185,4 @@ impl From<RecordError> for Failure {
     fn from(error: RecordError) -> Self {
         Self::from(anyhow::Error::from(error))
     }
-}
-
-fn tell_recorded(recorded: &Recorded) {
-    let Recorded {
-        bytes,
-        frames,
-        frames_too_long,
-        reconnects,
-        end,
-    } = recorded;
-    let end = match end {
-        RecordEnd::Stopped => "told to stop",
-        RecordEnd::TimeMax => "the time is up",
-        RecordEnd::BytesMax => "large enough",
-    };
-    eprintln!(
-        "runtrail: {end}: {frames} frames in {bytes} bytes, {reconnects} reconnects, \
-         {frames_too_long} frames were too long and are not in it"
-    );
 }

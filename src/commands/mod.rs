@@ -10,6 +10,7 @@ use anyhow::Context;
 use runtrail::config::ConfigError;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 pub(crate) use self::demo::{demo, simulate};
 pub(crate) use self::live::{check, record, run};
@@ -83,6 +84,17 @@ fn told_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
             std::process::exit(1);
         });
     })
+}
+
+/// The same, as a flag that rises.
+fn stop_flag() -> anyhow::Result<watch::Receiver<bool>> {
+    let told = told_to_stop()?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        told.await;
+        let _ = stop.send(true);
+    });
+    Ok(stopped)
 }
 
 /// Tells what is odd, where no log is set up.
