@@ -25,12 +25,13 @@ struct Disk {
     journal: Vec<Vec<u8>>,
     /// Those that are durable, which is as good as sent.
     outbox: Vec<Batch>,
+    /// What was told was told.
+    summaries: BTreeMap<String, String>,
 }
 
 struct Checkpoint {
     parts: Vec<Part>,
     counted: Vec<String>,
-    summaries: BTreeMap<String, String>,
 }
 
 /// A program around a core, as far as it matters here.
@@ -39,7 +40,6 @@ struct Program {
     /// Batches that are not yet in the outbox.
     packing: Vec<Batch>,
     counted: Vec<String>,
-    summaries: BTreeMap<String, String>,
 }
 
 fn configured(limit: usize) -> CoreSettings {
@@ -62,24 +62,22 @@ impl Program {
             disk.outbox.pop();
         }
         let through = disk.outbox.last().map_or(0, |batch| batch.through);
-        let (core, counted, summaries) = match &disk.checkpoint {
-            None => (core(settings.clone()), Vec::new(), BTreeMap::new()),
+        let (core, counted) = match &disk.checkpoint {
+            None => (core(settings.clone()), Vec::new()),
             Some(kept) => (
                 Core::restore(settings.clone(), kept.parts.clone()).expect("our own"),
                 kept.counted.clone(),
-                kept.summaries.clone(),
             ),
         };
         let mut program = Self {
             core,
             packing: Vec::new(),
             counted,
-            summaries,
         };
         program.core.discard_through(through);
         for entry in &disk.journal {
             program.core.replay(entry).expect("our own");
-            program.take();
+            program.take(&mut disk.summaries);
         }
         program.core.resume(settings, true, now);
         program.keep(disk);
@@ -92,12 +90,12 @@ impl Program {
     fn keep(&mut self, disk: &mut Disk) {
         disk.journal.extend(self.core.entries().map(<[u8]>::to_vec));
         self.core.clear_entries();
-        self.take();
+        self.take(&mut disk.summaries);
     }
 
-    fn take(&mut self) {
+    fn take(&mut self, told: &mut BTreeMap<String, String>) {
         self.counted.extend(counted(&mut self.core));
-        self.summaries.extend(summaries(&mut self.core));
+        told.extend(summaries(&mut self.core));
         self.packing
             .extend(std::iter::from_fn(|| self.core.poll_batch()));
     }
@@ -110,12 +108,11 @@ impl Program {
 
     fn save(&mut self, disk: &mut Disk) {
         self.core.handle_drain();
-        self.take();
+        self.take(&mut disk.summaries);
         self.store(disk, usize::MAX);
         disk.checkpoint = Some(Checkpoint {
             parts: self.core.save().collect(),
             counted: self.counted.clone(),
-            summaries: self.summaries.clone(),
         });
         // Some of what is older may still be there.
         let half = disk.journal.len() / 2;
@@ -124,12 +121,12 @@ impl Program {
 
     fn came(mut self, mut disk: Disk) -> Came {
         self.core.handle_end_of_runs();
-        self.take();
+        self.take(&mut disk.summaries);
         self.store(&mut disk, usize::MAX);
         self.counted.sort();
         Came {
             spans: support::trace::spans(&disk.outbox),
-            summaries: self.summaries,
+            summaries: disk.summaries,
             counted: self.counted,
         }
     }
@@ -193,7 +190,7 @@ fn with_deaths(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Came {
             1 => program.save(&mut disk),
             2 => {
                 program.core.handle_drain();
-                program.take();
+                program.take(&mut disk.summaries);
             }
             3 => {
                 program.store(&mut disk, usize::from(fate) % 3);
@@ -223,7 +220,7 @@ fn death_difference(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Op
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whenever_it_dies_nothing_is_lost_doubled_or_changed(
