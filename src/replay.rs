@@ -48,6 +48,9 @@ pub enum ReplayError {
     /// What sends has ended by itself.
     #[error("the sending of spans ended unexpectedly: this is a fault of runtrail")]
     Sending,
+    /// A batch that will never fit.
+    #[error("a batch of spans is larger than the outbox takes: raise limits.outbox_bytes_max")]
+    TooLarge,
     /// The export cannot be set up.
     #[error(transparent)]
     Export(#[from] ExportError),

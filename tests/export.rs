@@ -27,7 +27,10 @@ use runtrail::metrics::export::{ExportCounts, RefusalReason, RequestResult};
 use runtrail::net::backoff::BackoffSettings;
 use runtrail::net::secret::Secret;
 use runtrail::net::tls::TlsSettings;
-use runtrail::store::Outbox;
+use runtrail::store::files::{Disk, Files, Memory};
+use runtrail::store::outbox::OutboxSettings;
+use runtrail::store::quarantine::{self, QuarantineSettings};
+use runtrail::store::{Outbox, Quarantine, StoreFailed};
 use runtrail::trace::batch::{Batcher, ResourceInfo};
 use runtrail::wire::time::Time;
 use tokio::net::TcpListener;
@@ -78,20 +81,33 @@ struct Bench {
     outbox: Arc<Outbox>,
     tally: Arc<ExportTally>,
     compression: Compression,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), StoreFailed>>,
+}
+
+/// An outbox on these files.
+fn outbox(files: Arc<dyn Files>) -> Arc<Outbox> {
+    let settings = OutboxSettings::new(64 << 20, &Limits::default());
+    Arc::new(Outbox::open(files, settings).unwrap().0)
 }
 
 impl Bench {
     fn start(settings: ExportSettings) -> Self {
-        let outbox = Arc::new(Outbox::new(64 << 20));
-        Self::start_with(settings, outbox)
+        Self::start_with(settings, outbox(Arc::new(Memory::new())))
     }
 
     fn start_with(settings: ExportSettings, outbox: Arc<Outbox>) -> Self {
+        Self::start_beside(settings, outbox, None)
+    }
+
+    fn start_beside(
+        settings: ExportSettings,
+        outbox: Arc<Outbox>,
+        quarantine: Option<Arc<Quarantine>>,
+    ) -> Self {
         let tally = Arc::new(ExportTally::default());
         let compression = settings.compression;
         let exporter = Exporter::new(settings).expect("sound settings");
-        let task = tokio::spawn(exporter.run(Arc::clone(&outbox), Arc::clone(&tally)));
+        let task = tokio::spawn(exporter.run(Arc::clone(&outbox), quarantine, Arc::clone(&tally)));
         Self {
             outbox,
             tally,
@@ -107,7 +123,7 @@ impl Bench {
             batcher.push(&span(name).encode_to_vec(), 0, Time(1));
         }
         let packed = pack(batcher.flush().unwrap(), self.compression);
-        self.outbox.push(packed, Time(1)).unwrap();
+        self.outbox.push(&packed, 1, true, Time(1)).unwrap();
     }
 
     /// Waits until everything was sent, and tells what was counted.
@@ -116,7 +132,8 @@ impl Bench {
         let end = tokio::time::timeout(Duration::from_secs(60), self.task);
         end.await
             .expect("it comes to an end")
-            .expect("it ends well");
+            .expect("it ends well")
+            .expect("the store holds");
         assert!(self.outbox.is_drained());
         self.tally.counts()
     }
@@ -488,6 +505,72 @@ async fn a_dropped_span_is_told_once_with_the_reason() {
     let lines = logs.lines();
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].contains("span too odd") && lines[0].contains("invalid"));
+}
+
+fn quarantine_in(files: &Arc<dyn Files>) -> Arc<Quarantine> {
+    let settings = QuarantineSettings::new(64 << 20, &Limits::default());
+    Arc::new(Quarantine::open(Arc::clone(files), settings).unwrap())
+}
+
+#[tokio::test]
+async fn a_refused_span_is_in_quarantine_and_not_in_the_outbox_after_a_restart() {
+    let logs = Logs::catch(tracing::Level::INFO);
+    let directory = tempfile::tempdir().unwrap();
+    let files: Arc<dyn Files> = Arc::new(Disk::open(directory.path()).unwrap());
+    let receiver = Receiver::scripted(Wire::Http, |request| {
+        match request.names().contains(&"guilty") {
+            true => Reply::Status(400, Vec::new(), "span too odd".to_owned()),
+            false => Reply::Take,
+        }
+    })
+    .await;
+    let quarantine = quarantine_in(&files);
+    let settings = settings(Wire::Http, &receiver);
+    let bench = Bench::start_beside(settings, outbox(Arc::clone(&files)), Some(quarantine));
+    bench.push(&["a", "guilty", "b"]);
+    assert_eq!(bench.finish().await.refused(RefusalReason::Invalid), 1);
+    assert!(logs.lines()[0].contains("runtrail resend"));
+
+    let listing = quarantine::list(Arc::clone(&files)).unwrap();
+    assert_eq!((listing.batches, listing.spans), (1, 1));
+    assert_eq!(listing.by_reason["invalid"], (1, "span too odd".to_owned()));
+    let kept: Vec<_> = quarantine_in(&files).bodies().collect();
+    let packed = &kept[0].as_ref().unwrap().packed;
+    assert_eq!((kept.len(), packed.spans), (1, 1));
+    assert_eq!(outbox(files).status().batches, 0);
+}
+
+#[tokio::test]
+async fn what_was_not_taken_is_sent_after_a_restart_and_what_was_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let files: Arc<dyn Files> = Arc::new(Disk::open(directory.path()).unwrap());
+    let receiver = Receiver::scripted(Wire::Grpc, |request| match request.number {
+        1 => Reply::Never,
+        _ => Reply::Take,
+    })
+    .await;
+    let one_by_one = ExportSettings {
+        in_flight_max: 1,
+        ..settings(Wire::Grpc, &receiver)
+    };
+    let bench = Bench::start_with(one_by_one.clone(), outbox(Arc::clone(&files)));
+    for name in ["a", "b", "c"] {
+        bench.push(&[name]);
+    }
+    // The first was acknowledged before the second was sent.
+    receiver.requests(2).await;
+    bench.task.abort();
+    let _ = bench.task.await;
+    drop(bench.outbox);
+    let bench = Bench::start_with(one_by_one, outbox(files));
+    assert_eq!(bench.finish().await.spans_exported, 2);
+    let names = receiver.received();
+    let names: Vec<_> = names.iter().flat_map(|r| r.names()).collect();
+    assert_eq!(
+        names,
+        ["a", "b", "b", "c"],
+        "what was on its way is sent again"
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! became of each body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
 use tracing::field::Empty;
@@ -9,16 +10,17 @@ use tracing::{Instrument, Span};
 
 use super::ExportSettings;
 use super::clock::Clock;
-use super::pack::bisect;
 use super::plan::{Fate, Next, Plan, PlanSettings};
 use super::report::Report;
 use super::sender::{ExportError, Sender};
+use super::settle::{self, Settled};
 use super::tally::ExportTally;
 use super::verdict::{Answer, Verdict};
 use crate::metrics::export::RefusalReason;
 use crate::net::clock::now;
-use crate::store::Outbox;
-use crate::store::outbox::{BodyId, Packed};
+use crate::store::outbox::{BodyId, Packed, TakeError};
+use crate::store::{Outbox, Quarantine, StoreFailed};
+use crate::wire::time::Time;
 
 /// Everything that is needed to send, found to be sound.
 #[derive(Debug)]
@@ -27,6 +29,9 @@ pub struct Exporter {
     sender: Arc<Sender>,
 }
 
+/// A disk that is full is tried again after this.
+const DISK_WAIT: Duration = Duration::from_secs(5);
+
 impl Exporter {
     /// Reads the certificates and makes the client.
     pub fn new(settings: ExportSettings) -> Result<Self, ExportError> {
@@ -34,18 +39,29 @@ impl Exporter {
         Ok(Self { settings, sender })
     }
 
-    /// Sends what is in the outbox until it is closed and drained. Whoever calls
-    /// sets the time that this may take: what is dropped on the way stays in the
-    /// outbox, to be sent by another call.
-    pub async fn run(self, outbox: Arc<Outbox>, tally: Arc<ExportTally>) {
+    /// Sends what is in the outbox until it is closed and drained, or the store
+    /// fails. Whoever calls sets the time that this may take: what is dropped on
+    /// the way stays in the outbox, to be sent by another call.
+    ///
+    /// What is refused for good is set aside, if there is where.
+    pub async fn run(
+        self,
+        outbox: Arc<Outbox>,
+        quarantine: Option<Arc<Quarantine>>,
+        tally: Arc<ExportTally>,
+    ) -> Result<(), StoreFailed> {
         outbox.give_back_all();
         let mut work = Work {
             plan: Plan::new(PlanSettings::from(&self.settings), fastrand::u64(..)),
+            in_flight_max: self.settings.in_flight_max.max(1),
             report: Report::new(self.settings),
             sender: self.sender,
             flights: JoinSet::new(),
+            settling: JoinSet::new(),
+            disk_due: None,
             clock: Clock::start(),
             outbox,
+            quarantine,
             tally,
         };
         let mut is_closing = false;
@@ -54,32 +70,43 @@ impl Exporter {
                 is_closing = true;
                 work.plan.hurry(work.clock.now());
             }
-            work.step().await;
+            work.step().await?;
         }
+        Ok(())
     }
 }
 
 struct Work {
     plan: Plan,
+    in_flight_max: usize,
     sender: Arc<Sender>,
     flights: JoinSet<Flight>,
+    /// Bodies that were answered, of which that is not on disk yet. Until it is
+    /// they count as on their way: so no more than those are ever sent twice.
+    settling: JoinSet<Result<Settled, StoreFailed>>,
+    /// When a full disk is tried again.
+    disk_due: Option<Time>,
     outbox: Arc<Outbox>,
+    quarantine: Option<Arc<Quarantine>>,
     tally: Arc<ExportTally>,
     report: Report,
     clock: Clock,
 }
 
-/// A request that has come to its end.
+/// A request that has come to its end, or that did not begin.
 struct Flight {
     id: BodyId,
-    packed: Packed,
-    answer: Answer,
+    end: Result<(Packed, Answer), TakeError>,
 }
 
 impl Work {
     /// Sends all that may be sent, and waits for what happens next.
-    async fn step(&mut self) {
+    async fn step(&mut self) -> Result<(), StoreFailed> {
+        let disk_due = self.try_disk();
         let until = loop {
+            if self.flights.len() + self.settling.len() >= self.in_flight_max {
+                break None;
+            }
             match self
                 .plan
                 .next(self.outbox.oldest_waiting(), self.clock.now())
@@ -88,54 +115,125 @@ impl Work {
                 Next::Wait(until) => break until,
             }
         };
+        let until = until.into_iter().chain(disk_due).min();
         tokio::select! {
-            Some(flight) = self.flights.join_next() => self.settle(flight).await,
+            failed = self.outbox.failed() => return Err(failed),
+            Some(settled) = self.settling.join_next() => {
+                if let Some(settled) = joined(settled) {
+                    self.settled(settled?);
+                }
+            }
+            Some(flight) = self.flights.join_next() => {
+                if let Some(flight) = joined(flight) {
+                    self.landed(flight)?;
+                }
+            }
             () = self.outbox.changed() => {}
             () = self.clock.wait_for(until) => {}
         }
+        Ok(())
+    }
+
+    /// While the disk is full, somebody has to find out when it is not any more.
+    fn try_disk(&mut self) -> Option<Time> {
+        if !self.outbox.status().is_full_disk {
+            self.disk_due = None;
+            return None;
+        }
+        let now = self.clock.now();
+        if self.disk_due.is_some_and(|due| due <= now) {
+            self.disk_due = None;
+            self.settling
+                .spawn(settle::try_disk_again(Arc::clone(&self.outbox)));
+        }
+        let due = *self.disk_due.get_or_insert_with(|| now.plus(DISK_WAIT));
+        Some(due)
     }
 
     fn send(&mut self, id: BodyId) {
-        // Nobody else removes bodies, so it is there.
-        let Some(packed) = self.outbox.take(id) else {
-            return;
-        };
+        self.outbox.claim(id);
         let sender = Arc::clone(&self.sender);
-        let span = own_span(&packed);
-        let flight = async move {
-            let answer = sender.send(&packed).await;
-            let span = Span::current();
-            span.record("result", answer.result().as_str());
-            if !matches!(answer.verdict, Verdict::Taken { .. }) {
-                span.record("otel.status_code", "ERROR");
-            }
-            Flight { id, packed, answer }
-        };
-        self.flights.spawn(flight.instrument(span));
+        let outbox = Arc::clone(&self.outbox);
+        self.flights.spawn(async move {
+            // Reading may have to wait for the disk.
+            let taken = settle::blocking(move || outbox.take(id)).await;
+            let end = match taken {
+                Ok(Some(packed)) => {
+                    let answer = send_in_span(&sender, &packed).await;
+                    Ok((packed, answer))
+                }
+                // Nobody else removes bodies, so it is there.
+                Ok(None) => Err(TakeError::Damaged("it is not there".into())),
+                Err(error) => Err(error),
+            };
+            Flight { id, end }
+        });
     }
 
-    async fn settle(&mut self, flight: Result<Flight, JoinError>) {
-        let Flight { id, packed, answer } = match flight {
-            Ok(flight) => flight,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => return,
-            },
+    fn landed(&mut self, flight: Flight) -> Result<(), StoreFailed> {
+        let Flight { id, end } = flight;
+        let (packed, answer) = match end {
+            Ok(end) => end,
+            Err(TakeError::Failed(failed)) => return Err(failed),
+            Err(error @ TakeError::Damaged(_)) => {
+                self.damaged(id, &error);
+                return Ok(());
+            }
         };
         let now = self.clock.now();
         let fate = self.plan.answered(id, &answer.verdict, now);
         self.tally.request(answer.result());
         let is_paused = self.plan.is_paused();
         self.report.answered(&answer, packed.spans, is_paused, now);
+        let outbox = Arc::clone(&self.outbox);
         match fate {
             Fate::Taken => {
                 self.count_taken(&answer, packed.spans);
-                self.outbox.acknowledge(id);
+                self.settling.spawn(settle::acknowledge(outbox, id));
             }
-            Fate::Refused(reason) => self.halve(id, packed, reason, &answer).await,
+            Fate::Refused(reason) => {
+                let quarantine = self.quarantine.clone();
+                let refused = settle::Refused {
+                    id,
+                    packed,
+                    reason,
+                    answer,
+                };
+                self.settling
+                    .spawn(settle::halve(outbox, quarantine, refused));
+            }
             Fate::Kept => {}
             Fate::GivenBack => self.outbox.give_back(id),
         }
+        Ok(())
+    }
+
+    /// What came of an answer is on disk.
+    fn settled(&mut self, settled: Settled) {
+        let now = self.clock.now();
+        match settled {
+            Settled::Done => {}
+            Settled::NotRecorded(id) => self.plan.rest(id, now),
+            Settled::GivenUp {
+                answer,
+                reason,
+                spans,
+                is_kept,
+            } => {
+                self.tally.refused(reason, spans);
+                self.report.refused(&answer, reason, spans, is_kept, now);
+            }
+        }
+    }
+
+    /// It was good when it was written: the disk has lost it.
+    fn damaged(&mut self, id: BodyId, error: &TakeError) {
+        self.plan.forget(id);
+        let spans = self.outbox.spans_of(id);
+        tracing::error!(spans, "spans are lost: {error}");
+        self.tally.refused(RefusalReason::Damaged, spans);
+        let outbox = Arc::clone(&self.outbox);
+        self.settling.spawn(settle::acknowledge(outbox, id));
     }
 
     fn count_taken(&self, answer: &Answer, spans: u32) {
@@ -146,20 +244,27 @@ impl Work {
         self.tally.exported(spans - rejected, now());
         self.tally.refused(RefusalReason::PartialSuccess, rejected);
     }
+}
 
-    /// The halves of a body take its place. What has none is lost.
-    async fn halve(&mut self, id: BodyId, packed: Packed, reason: RefusalReason, answer: &Answer) {
-        let spans = packed.spans;
-        // Megabytes are unpacked and packed here, for which others must not wait.
-        let halves = tokio::task::spawn_blocking(move || bisect(&packed)).await;
-        if let Some(halves) = halves.ok().flatten() {
-            self.outbox.replace(id, halves);
-            return;
-        }
-        self.tally.refused(reason, spans);
-        self.report.dropped(answer, reason, spans, self.clock.now());
-        self.outbox.acknowledge(id);
+/// What a task gave. None that was told to end gives anything.
+fn joined<T>(ended: Result<T, JoinError>) -> Option<T> {
+    match ended {
+        Ok(value) => Some(value),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => None,
+        },
     }
+}
+
+async fn send_in_span(sender: &Sender, packed: &Packed) -> Answer {
+    let span = own_span(packed);
+    let answer = sender.send(packed).instrument(span.clone()).await;
+    span.record("result", answer.result().as_str());
+    if !matches!(answer.verdict, Verdict::Taken { .. }) {
+        span.record("otel.status_code", "ERROR");
+    }
+    answer
 }
 
 /// A request in our own traces: what it carries is counted, never told. Numbers

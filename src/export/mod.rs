@@ -2,8 +2,8 @@
 //! gRPC, until the backend has taken each of them.
 //!
 //! In comes an [`Outbox`](crate::store::Outbox); what leaves it was taken by the
-//! backend, or refused for good and counted. A sender or route that is refused
-//! condemns no data.
+//! backend, or refused for good, counted and set aside. A sender or route that is
+//! refused condemns no data.
 //!
 //! - [`pack`] and [`split`]: a batch becomes a body, a refused body two
 //! - `http` and `grpc`: one attempt; [`cause`] is how it ended, [`verdict`]
@@ -25,6 +25,7 @@ mod probe;
 mod report;
 mod said;
 mod sender;
+mod settle;
 pub mod split;
 pub mod tally;
 #[cfg(test)]

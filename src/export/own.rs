@@ -28,7 +28,7 @@ impl OwnSender {
     /// Sends an encoded `ExportTraceServiceRequest`. When the backend does not
     /// take it, what it said is told.
     pub async fn send(&self, body: Vec<u8>) -> Result<(), String> {
-        let packed = pack(Batch::whole(body, 0), self.compression);
+        let packed = pack(Batch::new(body, 0), self.compression);
         let answer = self.sender.send(&packed).await;
         match answer.verdict {
             Verdict::Taken { .. } => Ok(()),

@@ -38,7 +38,7 @@ pub fn bisect(packed: &Packed) -> Option<[Packed; 2]> {
         Compression::Gzip => halves(&gunzip(packed).ok()?)?,
         Compression::None => halves(&packed.body)?,
     };
-    Some(halves.map(|Half { body, spans }| pack(Batch::whole(body, spans), packed.compression)))
+    Some(halves.map(|Half { body, spans }| pack(Batch::new(body, spans), packed.compression)))
 }
 
 /// Fast rather than small: names repeat so much that little is left either way.

@@ -12,8 +12,8 @@
 //!   shows in whether others were taken meanwhile: then only the body rests.
 //! - When the sender or the route is refused, everything rests as well, and is
 //!   probed at a steady pace, with the oldest body.
-//! - A body that the backend refuses is halved; so is one whose time runs out
-//!   again and again while others are taken.
+//! - A body that the backend refuses is halved; so is one whose time runs out, or
+//!   at which the backend fails, again and again while others are taken.
 //! - A probe that is answered shows that all is well: everything goes on at once.
 
 use std::collections::BTreeMap;
@@ -26,8 +26,8 @@ use crate::net::backoff::{Backoff, BackoffSettings};
 use crate::store::outbox::BodyId;
 use crate::wire::time::Time;
 
-/// So often may the time of a body run out, while others are taken, before it
-/// counts as refused.
+/// So often may the time of a body run out, or the backend fail at it, while
+/// others are taken, before it counts as refused.
 const TIME_OUTS_MAX: u32 = 5;
 
 /// The part of the settings that matters here.
@@ -95,8 +95,8 @@ struct Attempts {
     /// How many bodies had been taken when this one was first sent, or last failed.
     taken_before: u64,
     failures: u32,
-    /// Failures by time, while others were taken.
-    time_outs: u32,
+    /// Failures of which it may be the reason, while others were taken.
+    suspicions: u32,
     backoff: Backoff,
 }
 
@@ -142,12 +142,7 @@ impl Plan {
         };
         let attempts = match self.resting.remove(&id) {
             Some((_, attempts)) => attempts,
-            None => Attempts {
-                taken_before: self.taken,
-                failures: 0,
-                time_outs: 0,
-                backoff: Backoff::new(self.settings.backoff, self.seeds.u64(..)),
-            },
+            None => self.first_attempt(),
         };
         self.in_flight.insert(id, attempts);
         if self.gate != Gate::Open {
@@ -180,15 +175,31 @@ impl Plan {
                 ..Failure::default()
             },
             Verdict::TimedOut => Failure {
-                by_time: true,
+                suspicion: Some(RefusalReason::TimedOut),
                 ..Failure::default()
             },
             Verdict::Failed => Failure {
                 wait: Some(self.settings.probe_wait),
+                suspicion: Some(RefusalReason::Failed),
                 ..Failure::default()
             },
         };
         self.failed(id, attempts, failure, now)
+    }
+
+    /// A body whose refusal could not be recorded is sent again after a while.
+    pub fn rest(&mut self, id: BodyId, now: Time) {
+        let attempts = self.first_attempt();
+        let due = now.plus(self.settings.probe_wait);
+        self.resting.insert(id, (due, attempts));
+    }
+
+    /// A body that was given out could not be sent at all, and never will be.
+    pub fn forget(&mut self, id: BodyId) {
+        self.in_flight.remove(&id);
+        if self.gate == Gate::Probing(id) {
+            self.gate = Gate::Shut(Time::ZERO);
+        }
     }
 
     /// Nothing more will come, and what is left should go soon: what rests
@@ -205,15 +216,24 @@ impl Plan {
         self.gate != Gate::Open
     }
 
+    fn first_attempt(&mut self) -> Attempts {
+        Attempts {
+            taken_before: self.taken,
+            failures: 0,
+            suspicions: 0,
+            backoff: Backoff::new(self.settings.backoff, self.seeds.u64(..)),
+        }
+    }
+
     fn failed(&mut self, id: BodyId, mut attempts: Attempts, failure: Failure, now: Time) -> Fate {
         let others_pass = self.taken > attempts.taken_before;
         attempts.taken_before = self.taken;
         attempts.failures += 1;
-        if failure.by_time && others_pass {
-            attempts.time_outs += 1;
-            if attempts.time_outs >= TIME_OUTS_MAX {
+        if let Some(reason) = failure.suspicion.filter(|_| others_pass) {
+            attempts.suspicions += 1;
+            if attempts.suspicions >= TIME_OUTS_MAX {
                 self.go_on_after(id, now);
-                return Fate::Refused(RefusalReason::TimedOut);
+                return Fate::Refused(reason);
             }
         }
         // Who asks to wait asks it of all of us.
@@ -288,8 +308,8 @@ struct Failure {
     asked: Option<Duration>,
     /// A steady wait, instead of one that grows.
     wait: Option<Duration>,
-    /// There was no answer in time.
-    by_time: bool,
+    /// What the body may be guilty of.
+    suspicion: Option<RefusalReason>,
 }
 
 impl Attempts {

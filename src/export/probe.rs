@@ -30,7 +30,7 @@ pub enum ProbeError {
 /// Sends a request without spans.
 pub async fn probe(settings: &ExportSettings) -> Result<ProbeAnswer, ProbeError> {
     let sender = Sender::new(settings)?;
-    let nothing = Batch::whole(Vec::new(), 0);
+    let nothing = Batch::new(Vec::new(), 0);
     let answer = sender.send(&pack(nothing, settings.compression)).await;
     let remark = match answer.verdict {
         Verdict::Taken { .. } => answer.said,

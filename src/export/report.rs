@@ -27,7 +27,7 @@ pub(super) struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     Rest(Cause),
-    Dropped(RefusalReason),
+    Refused(RefusalReason),
     Rejected,
     Warning,
 }
@@ -55,21 +55,26 @@ impl Report {
         }
     }
 
-    /// Spans are lost for good.
-    pub(super) fn dropped(
+    /// The backend will never take these spans; they are set aside, or lost.
+    pub(super) fn refused(
         &mut self,
         answer: &Answer,
         reason: RefusalReason,
         spans: u32,
+        is_kept: bool,
         now: Time,
     ) {
-        if self.is_news(Topic::Dropped(reason), now) {
+        if self.is_news(Topic::Refused(reason), now) {
             let sentence = advice::sentence(&self.settings, answer);
             let reason = reason.as_str();
+            let fate = match is_kept {
+                true => "set aside (runtrail check lists them, runtrail resend sends them again)",
+                false => "dropped",
+            };
             tracing::warn!(
                 reason,
                 spans,
-                "spans are refused for good, and dropped: {sentence}"
+                "spans are refused for good, and {fate}: {sentence}"
             );
         }
     }
@@ -205,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_told_by_reason_now_and_then() {
+    fn refusals_are_told_by_reason_now_and_then() {
         let lines = lines(|report| {
             let invalid = answer(
                 Verdict::RefusedData(RefusalReason::Invalid),
@@ -213,9 +218,9 @@ mod tests {
             );
             for seconds in [0, 1, SILENCE.as_secs() - 1, SILENCE.as_secs()] {
                 let now = START.plus(Duration::from_secs(seconds));
-                report.dropped(&invalid, RefusalReason::Invalid, SPAN, now);
+                report.refused(&invalid, RefusalReason::Invalid, SPAN, true, now);
             }
-            report.dropped(&invalid, RefusalReason::TooLarge, SPAN, START);
+            report.refused(&invalid, RefusalReason::TooLarge, SPAN, false, START);
         });
         assert_eq!(lines.len(), 3, "{lines:#?}");
     }

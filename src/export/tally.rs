@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::metrics::export::{ExportCounts, RefusalReason, RequestResult};
 use crate::wire::time::Time;
 
-/// The counts. The exporter writes, the main loop reads, and both drop spans.
+/// The counts. The exporter writes, the main loop reads.
 #[derive(Debug, Default)]
 pub struct ExportTally(Mutex<ExportCounts>);
 
@@ -13,11 +13,6 @@ impl ExportTally {
     /// What was counted so far.
     pub fn counts(&self) -> ExportCounts {
         *self.lock()
-    }
-
-    /// Spans found no room in the outbox.
-    pub fn drop_full(&self, spans: u32) {
-        self.refused(RefusalReason::OutboxFull, spans);
     }
 
     /// A request ended so.
@@ -33,7 +28,7 @@ impl ExportTally {
     }
 
     /// The backend will never have these spans.
-    pub(super) fn refused(&self, reason: RefusalReason, spans: u32) {
+    pub(crate) fn refused(&self, reason: RefusalReason, spans: u32) {
         self.lock().spans_refused[reason as usize] += u64::from(spans);
     }
 
@@ -55,15 +50,15 @@ mod tests {
         tally.request(RequestResult::Busy);
         tally.exported(7, Time(9));
         tally.refused(RefusalReason::Invalid, 2);
-        tally.drop_full(3);
-        tally.drop_full(4);
+        tally.refused(RefusalReason::Damaged, 3);
+        tally.refused(RefusalReason::Damaged, 4);
         let counts = tally.counts();
         assert_eq!(counts.requests(RequestResult::Taken), 1);
         assert_eq!(counts.requests(RequestResult::Busy), 1);
         assert_eq!(counts.requests(RequestResult::Failed), 0);
         assert_eq!(counts.spans_exported, 7);
         assert_eq!(counts.refused(RefusalReason::Invalid), 2);
-        assert_eq!(counts.refused(RefusalReason::OutboxFull), 7);
+        assert_eq!(counts.refused(RefusalReason::Damaged), 7);
         assert_eq!(counts.last_success, Some(Time(9)));
     }
 }

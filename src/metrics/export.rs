@@ -36,10 +36,12 @@ pub enum RefusalReason {
     Exhausted,
     /// There was no answer in time, again and again, while others got theirs.
     TimedOut,
+    /// The backend failed, again and again, while it took others.
+    Failed,
     /// The backend took the request, but not these.
     PartialSuccess,
-    /// The outbox was full.
-    OutboxFull,
+    /// What was on disk is damaged.
+    Damaged,
 }
 
 impl RequestResult {
@@ -74,13 +76,14 @@ impl RequestResult {
 
 impl RefusalReason {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Invalid,
         Self::TooLarge,
         Self::Exhausted,
         Self::TimedOut,
+        Self::Failed,
         Self::PartialSuccess,
-        Self::OutboxFull,
+        Self::Damaged,
     ];
 
     /// The value of the label.
@@ -90,8 +93,9 @@ impl RefusalReason {
             Self::TooLarge => "too_large",
             Self::Exhausted => "exhausted",
             Self::TimedOut => "timed_out",
+            Self::Failed => "failed",
             Self::PartialSuccess => "partial_success",
-            Self::OutboxFull => "outbox_full",
+            Self::Damaged => "damaged",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::export::pack::pack;
 use crate::export::{ExportSettings, ExportTally, Exporter};
 use crate::metrics::export::ExportCounts;
 use crate::net::clock::now;
-use crate::store::outbox::Outbox;
+use crate::store::outbox::{Outbox, OutboxSettings, PushError};
 
 /// How long to wait for room in the outbox before looking again.
 const ROOM_WAIT: Duration = Duration::from_millis(20);
@@ -24,16 +24,22 @@ pub async fn send(
 ) -> Result<ExportCounts, ReplayError> {
     let compression = export.compression;
     let exporter = Exporter::new(export)?;
-    let outbox = Arc::new(Outbox::new(settings.limits.outbox_bytes_max));
+    let limits = &settings.limits;
+    let bounds = OutboxSettings::new(limits.outbox_bytes_max as u64, limits);
+    let outbox = Outbox::in_memory(bounds).map_err(|_| ReplayError::Sending)?;
+    let outbox = Arc::new(outbox);
     let tally = Arc::new(ExportTally::default());
     let mut recording = Recording::new(settings, recording)?;
-    let mut sending = tokio::spawn(exporter.run(Arc::clone(&outbox), Arc::clone(&tally)));
+    let mut sending = tokio::spawn(exporter.run(Arc::clone(&outbox), None, Arc::clone(&tally)));
     loop {
         let more = recording.step()?;
         while let Some(batch) = recording.core.poll_batch() {
             let packed = pack(batch, compression);
             // Nobody loses by waiting here: the recording does not run away.
-            while outbox.push(packed.clone(), now()).is_err() {
+            while let Err(refused) = outbox.push(&packed, 0, true, now()) {
+                if refused == PushError::TooLarge {
+                    return Err(ReplayError::TooLarge);
+                }
                 tokio::select! {
                     () = tokio::time::sleep(ROOM_WAIT) => {}
                     _ = &mut sending => return Err(ReplayError::Sending),
@@ -49,7 +55,7 @@ pub async fn send(
     outbox.close();
     // It ends once the backend has everything, or never will.
     match sending.await {
-        Ok(()) => Ok(tally.counts()),
-        Err(_) => Err(ReplayError::Sending),
+        Ok(Ok(())) => Ok(tally.counts()),
+        _ => Err(ReplayError::Sending),
     }
 }

@@ -7,21 +7,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Span;
 use tracing::field::Empty;
 
 use super::engine::Phase;
+use super::packer::PackerEnd;
 use crate::logs::Lines;
+use crate::store::StoreFailed;
 use crate::store::outbox::Outbox;
 
-/// A part of it ended by itself, which is a fault of ours.
+/// A part of it ended by itself.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0} ended unexpectedly: this is a fault of runtrail, please report it with the lines above"
-)]
-pub struct Died(&'static str);
+pub enum Died {
+    /// Which is a fault of ours.
+    #[error(
+        "{0} ended unexpectedly: this is a fault of runtrail, please report it with the lines above"
+    )]
+    Part(&'static str),
+    /// Since the store has failed.
+    #[error(transparent)]
+    Store(#[from] StoreFailed),
+}
 
 /// A sidecar that runs.
 #[derive(Debug)]
@@ -49,8 +57,8 @@ pub struct Started {
 #[derive(Debug)]
 pub(super) struct RunningExport {
     /// Whether the last body is in the outbox.
-    pub(super) packed: oneshot::Receiver<()>,
-    pub(super) exporter: JoinHandle<()>,
+    pub(super) packed: oneshot::Receiver<PackerEnd>,
+    pub(super) exporter: JoinHandle<Result<(), StoreFailed>>,
     pub(super) outbox: Arc<Outbox>,
 }
 
@@ -80,10 +88,10 @@ impl Started {
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<LeftBehind, Died> {
         tokio::select! {
             () = stop => {}
-            _ = &mut self.engine => return Err(Died("the main loop")),
-            part = export_died(&mut self.export) => return Err(Died(part)),
-            Some(_) = self.feeds.join_next() => return Err(Died("the reading of a feed")),
-            Some(_) = self.listeners.join_next() => return Err(Died("a listener")),
+            _ = &mut self.engine => return Err(Died::Part("the main loop")),
+            died = export_died(&mut self.export) => return Err(died),
+            Some(_) = self.feeds.join_next() => return Err(Died::Part("the reading of a feed")),
+            Some(_) = self.listeners.join_next() => return Err(Died::Part("a listener")),
         }
         self.drain().await
     }
@@ -102,11 +110,14 @@ impl Started {
             Err(_) => {
                 left.unread = true;
                 let _ = self.phase.send(Phase::Hurry);
+                if let Some(export) = &self.export {
+                    export.outbox.give_up_waiting();
+                }
                 let late = timeout_at(begin + self.drain_max / 2, &mut self.flushed).await;
                 late.unwrap_or(Ok(()))
             }
         };
-        flushed.map_err(|_| Died("the main loop"))?;
+        flushed.map_err(|_| Died::Part("the main loop"))?;
         if let Some(export) = self.export.take() {
             deliver(export, begin + self.drain_max, &mut left).await?;
         }
@@ -129,29 +140,39 @@ async fn deliver(
     left: &mut LeftBehind,
 ) -> Result<(), Died> {
     match timeout_at(until, &mut export.packed).await {
-        Ok(packed) => packed.map_err(|_| Died("the packing of spans"))?,
-        Err(_) => left.unread = true,
+        Ok(packed) => {
+            let end = packed.map_err(|_| Died::Part("the packing of spans"))?;
+            left.unread |= end == PackerEnd::GaveUp;
+        }
+        Err(_) => {
+            left.unread = true;
+            export.outbox.give_up_waiting();
+        }
     }
     match timeout_at(until, &mut export.exporter).await {
-        Ok(Err(error)) if error.is_panic() => return Err(Died("the exporter")),
-        Ok(_) => {}
+        Ok(Ok(ended)) => ended?,
+        Ok(Err(error)) if error.is_panic() => return Err(Died::Part("the exporter")),
+        Ok(Err(_)) => {}
         Err(_) => export.exporter.abort(),
     }
     left.batches = export.outbox.status().batches;
     Ok(())
 }
 
-/// Which part of the export has died, if one does.
-async fn export_died(export: &mut Option<RunningExport>) -> &'static str {
+/// How the export has died, if it does.
+async fn export_died(export: &mut Option<RunningExport>) -> Died {
     let Some(export) = export else {
         return std::future::pending().await;
     };
     tokio::select! {
-        _ = &mut export.packed => "the packing of spans",
-        ended = &mut export.exporter => {
-            let _: Result<(), JoinError> = ended;
-            "the exporter"
-        }
+        // When the store fails, the others end as well.
+        biased;
+        failed = export.outbox.failed() => failed.into(),
+        ended = &mut export.exporter => match ended {
+            Ok(Err(failed)) => failed.into(),
+            _ => Died::Part("the exporter"),
+        },
+        _ = &mut export.packed => Died::Part("the packing of spans"),
     }
 }
 

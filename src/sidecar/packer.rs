@@ -1,17 +1,19 @@
 //! Batches become bodies that are ready to send: compressed once, beside the
 //! main loop, and put into the outbox in order. A thread of its own does that:
-//! nothing that other parts wait for can be in its way.
+//! it waits for the disk, and for room in the outbox, and nothing that other
+//! parts wait for can be in its way.
 
 use std::io;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::export::pack::pack;
 use crate::export::{Compression, ExportTally};
 use crate::limits::PACKING_BATCHES_MAX;
+use crate::metrics::export::RefusalReason;
 use crate::net::clock::now;
-use crate::store::outbox::{Outbox, OutboxStatus};
+use crate::store::outbox::{Outbox, OutboxStatus, PushError};
 use crate::trace::batch::Batch;
 
 /// The way in, and the news that all of it is packed: when the way in is
@@ -20,11 +22,26 @@ use crate::trace::batch::Batch;
 pub struct Packer {
     /// Batches to be packed.
     pub batches: mpsc::Sender<Batch>,
-    /// Whether the last of them is in the outbox.
-    pub ended: oneshot::Receiver<()>,
+    /// How it ended.
+    pub ended: oneshot::Receiver<PackerEnd>,
+    /// What the newest batch completes that is in the outbox, and on disk.
+    pub durable_through: watch::Receiver<u64>,
+}
+
+/// How the packing ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackerEnd {
+    /// All of it is in the outbox.
+    Stored,
+    /// There was no room for some, and no time to wait for it: that, and what
+    /// came behind it, is not in the outbox.
+    GaveUp,
 }
 
 /// Starts to pack. At its end the outbox is closed.
+///
+/// While the outbox is full it waits, and takes no more batches: until there is
+/// room, or [`Outbox::give_up_waiting`] says that there is no time left.
 pub fn start(
     compression: Compression,
     outbox: Arc<Outbox>,
@@ -32,15 +49,20 @@ pub fn start(
 ) -> io::Result<Packer> {
     let (batches, to_pack) = mpsc::channel(PACKING_BATCHES_MAX);
     let (end, ended) = oneshot::channel();
+    let durable_through = outbox.durable_through();
     std::thread::Builder::new()
         .name("packer".to_owned())
         .spawn(move || {
-            run(to_pack, compression, &outbox, &tally);
+            let how = run(to_pack, compression, &outbox, &tally);
             outbox.close();
             // Nobody may want to know.
-            let _ = end.send(());
+            let _ = end.send(how);
         })?;
-    Ok(Packer { batches, ended })
+    Ok(Packer {
+        batches,
+        ended,
+        durable_through,
+    })
 }
 
 fn run(
@@ -48,47 +70,90 @@ fn run(
     compression: Compression,
     outbox: &Outbox,
     tally: &ExportTally,
-) {
+) -> PackerEnd {
     let mut overflow = Overflow::default();
+    let mut end = PackerEnd::Stored;
     while let Some(batch) = batches.blocking_recv() {
-        let spans = batch.spans;
-        let packed = pack(batch, compression);
-        // As it was before: one large body may fill more than half of a small outbox.
-        let status = outbox.status();
-        match outbox.push(packed, now()) {
-            Ok(()) => overflow.pushed(&status),
-            Err(_) => {
-                tally.drop_full(spans);
-                overflow.dropped(spans);
+        // What comes behind a batch that is not stored must not be stored either:
+        // it would complete what is not complete.
+        if end == PackerEnd::Stored && !store(batch, compression, outbox, tally, &mut overflow) {
+            end = PackerEnd::GaveUp;
+        }
+    }
+    end
+}
+
+/// Whether it is in the outbox in the end.
+fn store(
+    batch: Batch,
+    compression: Compression,
+    outbox: &Outbox,
+    tally: &ExportTally,
+    overflow: &mut Overflow,
+) -> bool {
+    let Batch {
+        spans,
+        through,
+        is_last,
+        ..
+    } = batch;
+    let packed = pack(batch, compression);
+    let mut is_dropped = spans == 0;
+    loop {
+        let pushed = match (is_dropped, is_last) {
+            (false, _) => outbox.push(&packed, through, is_last, now()),
+            (true, true) => outbox.complete(through),
+            (true, false) => Ok(()),
+        };
+        match pushed {
+            Ok(()) => {
+                overflow.pushed(&outbox.status());
+                return true;
             }
+            Err(PushError::Full) => {
+                overflow.waits();
+                if !outbox.wait_for_room() {
+                    return false;
+                }
+            }
+            Err(PushError::TooLarge) => {
+                tracing::warn!(
+                    spans,
+                    bytes = packed.body.len(),
+                    "a batch is larger than the outbox takes, and dropped: raise store.outbox_bytes_max, or limits.outbox_bytes_max without a store"
+                );
+                tally.refused(RefusalReason::TooLarge, spans);
+                is_dropped = true;
+            }
+            // Whoever runs all of this sees it as well, and ends.
+            Err(PushError::Failed(_) | PushError::Closed) => return false,
         }
     }
 }
 
-/// An outbox that is full, from the first batch that did not fit until half of it
-/// is free: while it is full a small batch may slip in now and then, which is no news.
+/// An outbox that is full, from the first batch that did not fit until there is
+/// some room: while it is full a small batch may slip in now and then, which is
+/// no news.
 #[derive(Debug, Default)]
 struct Overflow {
-    spans: Option<u64>,
+    is_told: bool,
 }
 
 impl Overflow {
-    fn dropped(&mut self, spans: u32) {
-        if self.spans.is_none() {
+    fn waits(&mut self) {
+        if !self.is_told {
+            self.is_told = true;
             tracing::warn!(
-                "the outbox is full, since the backend does not take spans fast enough: spans are \
-                 dropped and counted; metrics and summaries go on"
+                "the outbox is full, since the backend does not take spans fast enough or the disk \
+                 is full: nothing is read until there is room"
             );
         }
-        *self.spans.get_or_insert_default() += u64::from(spans);
     }
 
     fn pushed(&mut self, status: &OutboxStatus) {
-        if status.bytes > status.limit_bytes / 2 {
-            return;
-        }
-        if let Some(spans_dropped) = self.spans.take() {
-            tracing::info!(spans_dropped, "the outbox has room again");
+        if self.is_told && status.disk_bytes <= status.limit_bytes as u64 / 4 * 3 {
+            self.is_told = false;
+            tracing::info!("the outbox has room again");
         }
     }
 }
@@ -97,24 +162,23 @@ impl Overflow {
 mod tests {
     use super::*;
 
-    fn holding(bytes: usize) -> OutboxStatus {
+    fn holding(disk_bytes: u64) -> OutboxStatus {
         OutboxStatus {
-            bytes,
+            disk_bytes,
             limit_bytes: 100,
             ..OutboxStatus::default()
         }
     }
 
     #[test]
-    fn an_outbox_is_full_until_half_of_it_is_free() {
+    fn an_outbox_is_full_until_there_is_some_room() {
         let mut overflow = Overflow::default();
         overflow.pushed(&holding(100));
-        assert_eq!(overflow.spans, None);
-        overflow.dropped(3);
-        overflow.pushed(&holding(51));
-        overflow.dropped(4);
-        assert_eq!(overflow.spans, Some(7));
-        overflow.pushed(&holding(50));
-        assert_eq!(overflow.spans, None);
+        assert!(!overflow.is_told);
+        overflow.waits();
+        overflow.pushed(&holding(76));
+        assert!(overflow.is_told);
+        overflow.pushed(&holding(75));
+        assert!(!overflow.is_told);
     }
 }

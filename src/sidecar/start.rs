@@ -25,7 +25,8 @@ use crate::metrics::catalogue::{CatalogueError, Group};
 use crate::metrics::{self, Metrics};
 use crate::net::clock::now;
 use crate::source::{self, SourceError};
-use crate::store::outbox::Outbox;
+use crate::store::log::LogError;
+use crate::store::outbox::{Outbox, OutboxSettings};
 use crate::wire::dialect::Dialect;
 
 /// What whoever starts a sidecar may want of it, beside what it does.
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The source cannot be set up.
     #[error(transparent)]
     Source(#[from] SourceError),
+    /// What waits for the backend cannot be kept.
+    #[error(transparent)]
+    Store(#[from] LogError),
     /// The system gives no thread.
     #[error("cannot start the threads of the program: {0}")]
     Thread(io::Error),
@@ -73,7 +77,7 @@ pub enum StartError {
 impl StartError {
     /// Whether a setting is wrong, rather than something outside.
     pub const fn is_usage(&self) -> bool {
-        !matches!(self, Self::Listen { .. } | Self::Thread(_))
+        !matches!(self, Self::Listen { .. } | Self::Thread(_) | Self::Store(_))
     }
 }
 
@@ -175,11 +179,13 @@ fn start_export(
     compression: Compression,
     config: &Config,
 ) -> Result<(ExportParts, RunningExport), StartError> {
-    let outbox = Arc::new(Outbox::new(config.limits.outbox_bytes_max));
+    let limits = &config.limits;
+    let settings = OutboxSettings::new(limits.outbox_bytes_max as u64, limits);
+    let outbox = Arc::new(Outbox::in_memory(settings)?);
     let tally = Arc::new(ExportTally::default());
     let packer = packer::start(compression, Arc::clone(&outbox), Arc::clone(&tally));
     let packer = packer.map_err(StartError::Thread)?;
-    let exporter = tokio::spawn(exporter.run(Arc::clone(&outbox), Arc::clone(&tally)));
+    let exporter = tokio::spawn(exporter.run(Arc::clone(&outbox), None, Arc::clone(&tally)));
     let running = RunningExport {
         packed: packer.ended,
         exporter,

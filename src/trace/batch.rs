@@ -44,7 +44,7 @@ pub struct Batch {
 
 impl Batch {
     /// A batch that belongs to no order of inputs.
-    pub const fn whole(body: Vec<u8>, spans: u32) -> Self {
+    pub const fn new(body: Vec<u8>, spans: u32) -> Self {
         Self {
             body,
             spans,

@@ -8,7 +8,7 @@ use super::*;
 use crate::export::Compression;
 use crate::export::pack::{bisect, pack};
 use crate::limits::Limits;
-use crate::store::outbox::{Outbox, Packed};
+use crate::store::outbox::{Outbox, OutboxSettings, Packed};
 use crate::trace::batch::{Batcher, ResourceInfo};
 use crate::trace::body::spans;
 
@@ -60,7 +60,11 @@ impl Bench {
     fn new(seed: u64) -> Self {
         Self {
             plan: Plan::new(SETTINGS, seed),
-            outbox: Outbox::new(1 << 20),
+            outbox: Outbox::in_memory(OutboxSettings {
+                limit_bytes: 8 << 20,
+                body_bytes_max: 64 << 10,
+            })
+            .unwrap(),
             now: Time(1_000_000_000_000),
             in_flight: BTreeMap::new(),
             taken: Vec::new(),
@@ -79,7 +83,7 @@ impl Bench {
 
     fn push(&mut self, letters: &str) {
         let names: Vec<_> = letters.chars().map(String::from).collect();
-        self.outbox.push(body(&names), self.now).unwrap();
+        self.outbox.push(&body(&names), 0, true, self.now).unwrap();
     }
 
     /// Sends all that may be sent now, and tells the names in it.
@@ -95,7 +99,7 @@ impl Bench {
                 Next::Wait(until) => return (sent, until),
             };
             assert!(self.in_flight.len() < SETTINGS.in_flight_max);
-            let packed = self.outbox.take(id).expect("it is in the outbox");
+            let packed = self.outbox.take(id).unwrap().expect("it is in the outbox");
             sent.push(names(&packed).concat());
             assert!(
                 self.in_flight.insert(id, packed).is_none(),
@@ -121,14 +125,14 @@ impl Bench {
         match fate {
             Fate::Taken => {
                 self.taken.extend(names(&packed));
-                self.outbox.acknowledge(id);
+                self.outbox.acknowledge(id).unwrap();
             }
             Fate::Refused(reason) => match bisect(&packed) {
-                Some(halves) => self.outbox.replace(id, halves),
+                Some(halves) => self.outbox.replace(id, &halves).unwrap(),
                 None => {
                     self.dropped
                         .extend(names(&packed).into_iter().map(|name| (reason, name)));
-                    self.outbox.acknowledge(id);
+                    self.outbox.acknowledge(id).unwrap();
                 }
             },
             Fate::Kept => {}
@@ -390,26 +394,59 @@ fn run(bench: &mut Bench, span: Duration, verdict: impl Fn(&str) -> Verdict) {
 }
 
 #[test]
-fn a_body_whose_time_runs_out_again_and_again_while_others_pass_is_halved() {
-    let mut bench = Bench::with(&["poison"]);
-    let end = bench.now.plus(MINUTE * 60);
-    while bench.now < end && bench.outbox.status().batches > 0 {
-        // There is always something else that passes.
-        bench.push("-");
-        run(
-            &mut bench,
-            Duration::from_secs(1),
-            |letters| match letters.contains('s') {
-                true => Verdict::TimedOut,
-                false => TAKEN,
-            },
-        );
-        bench.pass(Duration::from_secs(1));
+fn a_body_that_fails_again_and_again_while_others_pass_is_halved() {
+    for (verdict, reason) in [
+        (Verdict::TimedOut, RefusalReason::TimedOut),
+        (Verdict::Failed, RefusalReason::Failed),
+    ] {
+        let mut bench = Bench::with(&["poison"]);
+        let end = bench.now.plus(MINUTE * 60);
+        while bench.now < end && bench.outbox.status().batches > 0 {
+            // There is always something else that passes.
+            bench.push("-");
+            run(
+                &mut bench,
+                Duration::from_secs(1),
+                |letters| match letters.contains('s') {
+                    true => verdict,
+                    false => TAKEN,
+                },
+            );
+            bench.pass(Duration::from_secs(1));
+        }
+        assert_eq!(bench.dropped, [(reason, "s".to_owned())]);
+        bench.taken.retain(|name| name != "-");
+        bench.taken.sort();
+        assert_eq!(bench.taken, ["i", "n", "o", "o", "p"]);
     }
-    assert_eq!(bench.dropped, [(RefusalReason::TimedOut, "s".to_owned())]);
-    bench.taken.retain(|name| name != "-");
-    bench.taken.sort();
-    assert_eq!(bench.taken, ["i", "n", "o", "o", "p"]);
+}
+
+#[test]
+fn what_could_not_be_recorded_is_sent_again_after_a_while() {
+    let mut bench = Bench::with(&["a"]);
+    bench.send();
+    let id = bench.id("a");
+    assert_eq!(
+        bench.plan.answered(id, &INVALID, bench.now),
+        Fate::Refused(RefusalReason::Invalid)
+    );
+    bench.in_flight.clear();
+    bench.plan.rest(id, bench.now);
+    bench.nothing_goes_for(SETTINGS.probe_wait);
+    bench.pass(SETTINGS.probe_wait);
+    assert_eq!(bench.send(), ["a"]);
+}
+
+#[test]
+fn a_body_that_is_damaged_frees_its_place_and_another_probes() {
+    let mut bench = Bench::with(&["a", "b"]);
+    bench.send();
+    bench.answer_all(RETRY);
+    bench.pass(SETTINGS.backoff.first);
+    assert_eq!(bench.send(), ["a"]);
+    bench.plan.forget(bench.id("a"));
+    bench.in_flight.clear();
+    assert_eq!(bench.send(), ["b"]);
 }
 
 #[test]
@@ -532,7 +569,7 @@ proptest! {
             match step {
                 Step::Push(count) => {
                     let names: Vec<_> = (0..count).map(|n| format!("{}.", pushed.len() + n)).collect();
-                    bench.outbox.push(body(&names), bench.now).unwrap();
+                    bench.outbox.push(&body(&names), 0, true, bench.now).unwrap();
                     pushed.extend(names);
                 }
                 Step::Send => {

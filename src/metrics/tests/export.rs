@@ -13,7 +13,7 @@ fn counts(factor: u64) -> ExportCounts {
     };
     counts.requests[RequestResult::Taken as usize] = 5 * factor;
     counts.requests[RequestResult::Busy as usize] = 2 * factor;
-    counts.spans_refused[RefusalReason::OutboxFull as usize] = 7 * factor;
+    counts.spans_refused[RefusalReason::Damaged as usize] = 7 * factor;
     counts
 }
 
@@ -44,7 +44,7 @@ fn counts_of_the_exporter_are_those_since_its_start() {
     bench.expect(&[
         ("export_requests_total{result=\"taken\"}", 0.0),
         ("export_requests_total{result=\"failed\"}", 0.0),
-        ("spans_refused_total{reason=\"outbox_full\"}", 0.0),
+        ("spans_refused_total{reason=\"damaged\"}", 0.0),
         ("spans_refused_total{reason=\"partial_success\"}", 0.0),
         ("spans_exported_total", 0.0),
     ]);
@@ -55,7 +55,7 @@ fn counts_of_the_exporter_are_those_since_its_start() {
             ("export_requests_total{result=\"taken\"}", 5.0 * factor),
             ("export_requests_total{result=\"busy\"}", 2.0 * factor),
             ("export_requests_total{result=\"failed\"}", 0.0),
-            ("spans_refused_total{reason=\"outbox_full\"}", 7.0 * factor),
+            ("spans_refused_total{reason=\"damaged\"}", 7.0 * factor),
             ("spans_refused_total{reason=\"invalid\"}", 0.0),
             ("spans_exported_total", 100.0 * factor),
         ]);
@@ -78,6 +78,7 @@ fn a_time_that_there_is_not_is_not_shown() {
         limit_bytes: 100,
         batches: 2,
         oldest: Some(Time(3_500_000_000)),
+        ..OutboxStatus::default()
     };
     let counts = ExportCounts {
         last_success: Some(Time(4_000_000_000)),
