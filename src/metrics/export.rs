@@ -42,6 +42,8 @@ pub enum RefusalReason {
     PartialSuccess,
     /// What was on disk is damaged.
     Damaged,
+    /// There was no room for them, and the server's log does not give them again.
+    NotRebuilt,
 }
 
 impl RequestResult {
@@ -76,7 +78,7 @@ impl RequestResult {
 
 impl RefusalReason {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Invalid,
         Self::TooLarge,
         Self::Exhausted,
@@ -84,6 +86,7 @@ impl RefusalReason {
         Self::Failed,
         Self::PartialSuccess,
         Self::Damaged,
+        Self::NotRebuilt,
     ];
 
     /// The value of the label.
@@ -96,6 +99,7 @@ impl RefusalReason {
             Self::Failed => "failed",
             Self::PartialSuccess => "partial_success",
             Self::Damaged => "damaged",
+            Self::NotRebuilt => "not_rebuilt",
         }
     }
 }

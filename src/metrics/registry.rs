@@ -141,7 +141,7 @@ impl Metrics {
         self.own
             .chunk_events_thinned
             .add(deltas.chunk_events_thinned, now);
-        self.own.spans_refused[RefusalReason::OutboxFull as usize].add(deltas.spans_lost, now);
+        self.own.spans_refused[RefusalReason::NotRebuilt as usize].add(deltas.spans_lost, now);
         for delta in &deltas.in_order {
             self.apply_one(delta, now);
         }
