@@ -1,21 +1,14 @@
 //! One connection: from the request to the head of the answer.
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Response, Url};
 
 use super::answer::{Failure, judge};
+use super::server::{self, Server};
 use super::wording::Asked;
 use super::{FeedScope, LossKind, SourceError, SourceSettings};
-use crate::core::UnknownSystem;
 use crate::net::clock::now;
-use crate::net::secret::{Secret, TokenError, TokenSource};
-use crate::net::tls::client_builder;
-use crate::wire::dialect::Dialect;
-
-/// When the kernel asks whether the other side is still there.
-const TCP_KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(30);
+use crate::net::secret::Secret;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -25,6 +18,7 @@ pub(super) struct Connector {
     client: Client,
     /// With the address of each.
     feeds: Vec<(FeedScope, Url)>,
+    pub(super) server: Server,
     pub(super) settings: SourceSettings,
 }
 
@@ -37,28 +31,25 @@ pub(super) struct Attempt {
 
 impl Connector {
     pub(super) fn new(settings: SourceSettings) -> Result<Self, SourceError> {
-        let dialect = Dialect::of(&settings.system, false)
-            .ok_or_else(|| UnknownSystem(settings.system.clone()))?;
+        let server = Server::new(&settings)?;
         if settings.feeds.is_empty() {
             return Err(SourceError::NoFeed);
         }
-        check(&settings.url)?;
-        let client = client_builder(&settings.tls)?
+        let client = server::client_builder(&settings)?
             // A connection each, so that TCP holds back one feed and not the
             // others; and a new one each time, not one that died in a pool.
-            .http1_only()
             .pool_max_idle_per_host(0)
-            .tcp_keepalive(TCP_KEEPALIVE)
             .build()
             .map_err(SourceError::Client)?;
         let address = |scope: &FeedScope| {
-            let target = dialect.feed_target(scope.project, scope.script.as_deref());
-            behind(&settings.url, &target)
+            let target = (server.dialect).feed_target(scope.project, scope.script.as_deref());
+            server.address(&target)
         };
         let feeds = settings.feeds.iter();
         Ok(Self {
             feeds: feeds.map(|scope| (scope.clone(), address(scope))).collect(),
             client,
+            server,
             settings,
         })
     }
@@ -75,7 +66,7 @@ impl Connector {
             settings: &self.settings,
             scope,
         };
-        let token = match self.token().await {
+        let token = match self.server.token().await {
             Ok(token) => token,
             Err(error) => {
                 let failure = Failure::new(LossKind::Token, asked.token(&error));
@@ -108,65 +99,6 @@ impl Connector {
         judge(asked, response.status(), response.headers(), now())?;
         Ok(response)
     }
-
-    /// The token as it is now. Reading a file may take its time, on a disk that hangs.
-    async fn token(&self) -> Result<Option<Secret>, TokenError> {
-        match &self.settings.token {
-            None => Ok(None),
-            Some(value @ TokenSource::Value(_)) => value.read().map(Some),
-            Some(file @ TokenSource::File(path)) => {
-                let (file, path) = (file.clone(), path.clone());
-                let read = tokio::task::spawn_blocking(move || file.read());
-                let unreadable = |error| TokenError::Unreadable { path, error };
-                match tokio::time::timeout(self.settings.connect_time_max, read).await {
-                    Ok(Ok(token)) => token.map(Some),
-                    // That happens only when the runtime is about to end.
-                    Ok(Err(error)) => Err(unreadable(std::io::Error::other(error))),
-                    Err(_) => Err(unreadable(std::io::ErrorKind::TimedOut.into())),
-                }
-            }
-        }
-    }
-
-    /// Whether the token is another one than that which was sent.
-    pub(super) async fn has_other_token(&self, sent: Option<&Secret>) -> bool {
-        self.token().await.is_ok_and(|token| token.as_ref() != sent)
-    }
-
-    /// Whether the token can change by itself.
-    pub(super) const fn token_may_change(&self) -> bool {
-        matches!(self.settings.token, Some(TokenSource::File(_)))
-    }
-}
-
-/// What a URL must be to be the base of a feed.
-fn check(url: &Url) -> Result<(), SourceError> {
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(SourceError::Url("must begin with http:// or https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(SourceError::Url(
-            "holds a user or a password, which nobody would read: give a token instead",
-        ));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(SourceError::Url(
-            "has a `?` or a `#`: it is the base that paths are added to, and a token never stands in it",
-        ));
-    }
-    Ok(())
-}
-
-/// The address of a target behind a base URL, whatever the base ends with.
-fn behind(base: &Url, target: &str) -> Url {
-    let (path, query) = match target.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (target, None),
-    };
-    let mut url = base.clone();
-    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-    url.set_query(query);
-    url
 }
 
 fn head(token: Option<&Secret>, cursor: &str) -> HeaderMap {
@@ -174,13 +106,7 @@ fn head(token: Option<&Secret>, cursor: &str) -> HeaderMap {
     head.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     head.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    // What a token source gives, a header can carry.
-    if let Some(Ok(mut bearer)) =
-        token.map(|token| HeaderValue::try_from(format!("Bearer {}", token.reveal())))
-    {
-        bearer.set_sensitive(true);
-        head.insert(AUTHORIZATION, bearer);
-    }
+    server::authorize(&mut head, token);
     // A cursor that no header can carry is as good as none.
     if let Ok(cursor) = HeaderValue::from_bytes(cursor.as_bytes())
         && !cursor.is_empty()
@@ -192,45 +118,9 @@ fn head(token: Option<&Secret>, cursor: &str) -> HeaderMap {
 
 #[cfg(test)]
 mod tests {
+    use http::header::AUTHORIZATION;
+
     use super::*;
-
-    #[test]
-    fn a_target_goes_behind_the_whole_base() {
-        for (base, address) in [
-            ("https://h", "https://h/events?project_id=7"),
-            ("https://h/", "https://h/events?project_id=7"),
-            ("http://h:81/api", "http://h:81/api/events?project_id=7"),
-            (
-                "http://h:81/api/v1//",
-                "http://h:81/api/v1/events?project_id=7",
-            ),
-            (
-                "http://[::1]:81/a%20b",
-                "http://[::1]:81/a%20b/events?project_id=7",
-            ),
-        ] {
-            let base = Url::parse(base).unwrap();
-            assert_eq!(behind(&base, "/events?project_id=7").as_str(), address);
-        }
-        let base = Url::parse("https://h").unwrap();
-        assert_eq!(behind(&base, "/events").as_str(), "https://h/events");
-    }
-
-    #[test]
-    fn a_base_that_would_hide_a_secret_or_lose_a_part_is_none() {
-        for wrong in [
-            "ftp://h",
-            "unix:/run/server.sock",
-            "http://user@h",
-            "http://user:hunter2@h",
-            "http://h/?token=hunter2",
-            "http://h/#a",
-        ] {
-            let error = check(&Url::parse(wrong).unwrap()).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"), "{error}");
-        }
-        assert!(check(&Url::parse("https://h/api/").unwrap()).is_ok());
-    }
 
     #[test]
     fn a_token_is_marked_as_one_and_a_cursor_that_no_header_carries_is_left_out() {

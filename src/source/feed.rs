@@ -98,7 +98,7 @@ impl FeedTask {
             asked: past.failure.retry_after.max(resume.retry),
         });
         tracing::debug!(feed = self.feed, wait = ?time, "waiting before the next connection");
-        if !for_token || !self.connector.token_may_change() {
+        if !for_token || !self.connector.server.token_may_change() {
             return sleep(time).await;
         }
         let end = sleep(time);
@@ -107,7 +107,8 @@ impl FeedTask {
             tokio::select! {
                 () = &mut end => return,
                 () = sleep(TOKEN_CHECK_WAIT) => {
-                    if self.connector.has_other_token(past.token.as_ref()).await {
+                    let server = &self.connector.server;
+                    if server.has_other_token(past.token.as_ref()).await {
                         return;
                     }
                 }

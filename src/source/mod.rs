@@ -9,19 +9,23 @@
 //! server notices by TCP.
 //!
 //! - `feed`: the task
+//! - `server`: what all connections to a server share
 //! - `connect`: one connection, from the request to the head of the answer
 //! - `answer` and `wording`: what an answer means, and what it is called
 //! - `patience`: what wait after which loss
 //! - `report`: how loud a loss is told
+//! - [`ask`]: what a feed misses is asked for
 //! - [`record`]: a feed becomes a recording; `cutter` cuts it at frames
 
 mod answer;
+pub mod ask;
 mod connect;
 mod cutter;
 mod feed;
 mod patience;
 pub mod record;
 mod report;
+mod server;
 #[cfg(test)]
 mod testkit;
 mod wording;

@@ -49,6 +49,23 @@ impl Asked<'_> {
         }
     }
 
+    pub(super) fn may_not_read(self) -> String {
+        let of = match self.scope.project {
+            Some(project) => format!("runs of project {project}"),
+            None => "runs".to_owned(),
+        };
+        format!(
+            "the server does not let this token read {of} (403): give it a token that may read executions"
+        )
+    }
+
+    pub(super) fn no_json(self) -> String {
+        format!(
+            "the server answers with something that is no plain JSON: is {} the base URL of the server?",
+            self.base()
+        )
+    }
+
     pub(super) fn not_found(self) -> String {
         let base = self.base();
         match self.scope.project {
@@ -132,6 +149,12 @@ impl Asked<'_> {
     fn token_variable(self) -> String {
         format!("{}_TOKEN", self.settings.system.to_uppercase())
     }
+}
+
+pub(super) fn no_list(project: i64) -> String {
+    format!(
+        "the server has no list of runs of project {project} (404): is it new enough to have one, and does the token reach that project?"
+    )
 }
 
 pub(super) fn proxy_refuses() -> String {

@@ -95,8 +95,6 @@ pub struct RunsAsked {
     pub project: i64,
     /// Those that started then or later.
     pub since: Option<Time>,
-    /// Those that started then or earlier.
-    pub until: Option<Time>,
     /// Those that are open in this way.
     pub status: Option<OpenStatus>,
     /// How many, at most.
