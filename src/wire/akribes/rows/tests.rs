@@ -90,6 +90,8 @@ fn numbers_are_read_as_far_as_they_are_counts_or_amounts() {
     assert_eq!(with("input_tokens", json!(-3)).input_tokens, None);
     assert_eq!(with("output_tokens", json!(0)).output_tokens, Some(0));
     assert_eq!(with("cost_usd", json!(2)).cost_usd, Some(2.0));
+    let exact = 0.995_342_640_530_462_3;
+    assert_eq!(with("cost_usd", json!(exact)).cost_usd, Some(exact));
     assert_eq!(with("cost_usd", json!(-0.5)).cost_usd, None);
     let text = whole().to_string();
     let huge = text
