@@ -132,21 +132,9 @@ pub const STORE_READ_BYTES: usize = 256 << 10;
 
 /// Files that are kept in memory grow by so much.
 pub const MEMORY_FILE_BLOCK_BYTES: usize = 64 << 10;
-/// Requests to the server at once, for what its feed misses. Further ones wait.
-pub const REQUESTS_IN_FLIGHT_MAX: usize = 2;
-
-/// Requests to the server that begin within a second. As above.
-pub const REQUESTS_PER_SECOND_MAX: u32 = 20;
-
-/// One answer to such a request. Nothing is read beyond it: a page of a log is
-/// asked for again with fewer events, and anything else counts as unusable.
-pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// How long one answer may take. Then it has failed, and is asked for again.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// How long the facts of a run that ended are waited for. Then it goes without.
-pub const FACTS_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Events of a page of a run's log that is asked for.
 pub const LOG_PAGE_EVENTS_MAX: usize = 500;

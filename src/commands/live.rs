@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Run, environment: &Environment) -> Result<(), Fail
         );
         let left = started.run(stop).await.map_err(anyhow::Error::from)?;
         match left {
-            left if left.is_nothing() => Ok(()),
+            left if !left.is_loss() => Ok(()),
             LeftBehind { batches: 0, .. } => Err(Failure::from(anyhow!(
                 "some of what was read was left behind: drain_max is too short for it"
             ))),

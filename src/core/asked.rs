@@ -19,7 +19,7 @@ impl Core {
             return;
         }
         // One entry for all of it: half a page would be read twice after a crash.
-        self.record(&Head::Logged {
+        self.begin(&Head::Logged {
             run: run.clone(),
             now,
         });
@@ -61,7 +61,7 @@ impl Core {
 
     /// The server does not give a run's log.
     pub fn handle_log_refused(&mut self, run: &RunRef<'_>, why: NoAnswer, now: Time) {
-        self.record(&Head::LogRefused {
+        self.begin(&Head::LogRefused {
             run: run.clone(),
             why,
             now,
@@ -136,7 +136,7 @@ impl Core {
 
     pub(super) fn take_row(&mut self, run: &RunRef<'_>, row: Option<RowOfRun>, now: Time) {
         let row = row.map(Box::new);
-        self.record(&Head::Row {
+        self.begin(&Head::Row {
             run: run.clone(),
             row: row.clone(),
             now,
@@ -147,7 +147,7 @@ impl Core {
     }
 
     pub(super) fn take_facts(&mut self, run: &RunRef<'_>, facts: Option<RunFacts>, now: Time) {
-        self.record(&Head::Facts {
+        self.begin(&Head::Facts {
             run: run.clone(),
             facts: facts.clone().map(Box::new),
             now,
@@ -162,7 +162,7 @@ impl Core {
             rows,
             now,
         };
-        self.record(&head);
+        self.begin(&head);
         if let Head::Rows { rows, .. } = head {
             let selection = &self.selection;
             let is_wanted = |workflow: &str| selection.has_workflow(workflow);

@@ -172,7 +172,7 @@ impl Core {
         one.away |= cause != GapCause::Lagged;
         let project = one.project;
         let feed = feed as u32;
-        self.record(&Head::Gap { feed, cause, now });
+        self.begin(&Head::Gap { feed, cause, now });
         (self.runs).handle_gap(cause, project, now, &mut self.outputs);
         self.settle(Some(now));
     }
@@ -198,7 +198,7 @@ impl Core {
         // Only a time at which something was due is worth keeping.
         let was_due = !self.outputs.is_empty() || self.runs.wishes() != wished;
         if was_due {
-            self.record(&Head::Tick { now });
+            self.begin(&Head::Tick { now });
             self.settle(Some(now));
         }
         self.digest.tick(now);
@@ -206,7 +206,7 @@ impl Core {
 
     /// The clock was set: silences, waits and the age of a batch count from now.
     pub fn handle_clock_set(&mut self, now: Time) {
-        self.record(&Head::ClockSet { now });
+        self.begin(&Head::ClockSet { now });
         self.runs.handle_clock_set(now);
         self.settle(Some(now));
         self.digest.flush();
@@ -215,7 +215,7 @@ impl Core {
     /// There is room for spans, or there is none: then runs are counted and told
     /// as they end, and their spans are made from the server's log later on.
     pub fn handle_room(&mut self, room: bool, now: Time) {
-        self.record(&Head::Room { room, now });
+        self.begin(&Head::Room { room, now });
         self.runs.handle_room(room, now);
         self.settle(Some(now));
     }
@@ -371,7 +371,7 @@ impl Core {
         one.away = false;
         let project = one.project;
         let feed = feed as u32;
-        self.record(&Head::Connected { feed, again, now });
+        self.begin(&Head::Connected { feed, again, now });
         self.runs.handle_connected(project, again, now);
         self.settle(now);
     }
@@ -386,7 +386,7 @@ impl Core {
     }
 
     /// An input begins that is nothing but its head.
-    fn record(&mut self, head: &Head<'_>) {
+    fn begin(&mut self, head: &Head<'_>) {
         self.recorder.begin(head);
         self.digest.begin(self.recorder.current());
     }

@@ -137,6 +137,17 @@ impl Core {
         self.digest.discard_through(position);
     }
 
+    /// Inputs up to this place have been, though nobody knows of all of them.
+    pub fn begin_after(&mut self, position: u64) {
+        self.recorder.position = self.position().max(position);
+    }
+
+    /// Whether inputs are written down from here on.
+    pub fn record(&mut self, on: bool) {
+        self.recorder.on = on;
+        self.recorder.clear();
+    }
+
     /// Takes an input that was written down. Tells whether it was taken: not, if
     /// it is older than the state.
     pub fn replay(&mut self, entry: &[u8]) -> Result<bool, Unreadable> {
@@ -226,7 +237,7 @@ impl Core {
             repair: settings.repair && self.dialect.has_log(),
             enrich: settings.enrich,
         };
-        self.record(&Head::Life {
+        self.begin(&Head::Life {
             settings: Box::new(run_settings.clone()),
             feeds: settings.feeds.clone(),
         });

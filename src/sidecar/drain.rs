@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Span;
 use tracing::field::Empty;
@@ -15,8 +15,8 @@ use tracing::field::Empty;
 use super::engine::Phase;
 use super::packer::PackerEnd;
 use crate::logs::Lines;
-use crate::store::StoreFailed;
 use crate::store::outbox::Outbox;
+use crate::store::{LockGuard, StoreFailed};
 
 /// A part of it ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub struct Started {
     pub metrics: SocketAddr,
     /// Where the API is.
     pub local: SocketAddr,
-    pub(super) engine: JoinHandle<()>,
+    pub(super) engine: JoinHandle<Result<(), StoreFailed>>,
     pub(super) feeds: JoinSet<()>,
     pub(super) export: Option<RunningExport>,
     pub(super) listeners: JoinSet<()>,
@@ -49,6 +49,8 @@ pub struct Started {
     pub(super) flushed: oneshot::Receiver<()>,
     pub(super) stop_listeners: watch::Sender<bool>,
     pub(super) drain_max: Duration,
+    /// Whose store it is, as long as this lives.
+    pub(super) lock: Option<LockGuard>,
     /// Dropped last, so that the last run is written.
     pub(super) _run_lines: Option<Lines>,
 }
@@ -70,12 +72,19 @@ pub struct LeftBehind {
     /// Whether events that were read, or spans made of them, did not even get
     /// as far as the outbox.
     pub unread: bool,
+    /// Whether the store keeps it all for the next start.
+    pub is_kept: bool,
 }
 
 impl LeftBehind {
     /// Whether nothing was.
     pub const fn is_nothing(self) -> bool {
         self.batches == 0 && !self.unread
+    }
+
+    /// Whether something is lost by it.
+    pub const fn is_loss(self) -> bool {
+        !self.is_nothing() && !self.is_kept
     }
 }
 
@@ -88,7 +97,7 @@ impl Started {
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<LeftBehind, Died> {
         tokio::select! {
             () = stop => {}
-            _ = &mut self.engine => return Err(Died::Part("the main loop")),
+            ended = &mut self.engine => return Err(engine_died(ended)),
             died = export_died(&mut self.export) => return Err(died),
             Some(_) = self.feeds.join_next() => return Err(Died::Part("the reading of a feed")),
             Some(_) = self.listeners.join_next() => return Err(Died::Part("a listener")),
@@ -102,7 +111,10 @@ impl Started {
         self.ready.store(false, Ordering::Release);
         tracing::info!("draining: reading has stopped");
         let _ = self.stop_feeds.send(true);
-        let mut left = LeftBehind::default();
+        let mut left = LeftBehind {
+            is_kept: self.lock.is_some(),
+            ..LeftBehind::default()
+        };
         // What was read but not yet looked at has a quarter of the time.
         let in_time = timeout_at(begin + self.drain_max / 4, &mut self.flushed).await;
         let flushed = match in_time {
@@ -117,13 +129,19 @@ impl Started {
                 late.unwrap_or(Ok(()))
             }
         };
-        flushed.map_err(|_| Died::Part("the main loop"))?;
+        if flushed.is_err() {
+            return Err(engine_died((&mut self.engine).await));
+        }
         if let Some(export) = self.export.take() {
             deliver(export, begin + self.drain_max, &mut left).await?;
         }
         // Until here it has answered who asks, and told what is sent.
         let _ = self.phase.send(Phase::End);
-        let _ = timeout(LAST_ANSWERS, &mut self.engine).await;
+        // The last checkpoint saves the next start work, and nothing else.
+        let until = (begin + self.drain_max).max(Instant::now() + LAST_ANSWERS);
+        if let Ok(ended) = timeout_at(until, &mut self.engine).await {
+            ended.map_err(|_| Died::Part("the main loop"))??;
+        }
         let _ = self.stop_listeners.send(true);
         let listeners = async { while self.listeners.join_next().await.is_some() {} };
         let _ = timeout(LAST_ANSWERS, listeners).await;
@@ -159,6 +177,14 @@ async fn deliver(
     Ok(())
 }
 
+/// How the main loop has died.
+fn engine_died(ended: Result<Result<(), StoreFailed>, JoinError>) -> Died {
+    match ended {
+        Ok(Err(failed)) => failed.into(),
+        _ => Died::Part("the main loop"),
+    }
+}
+
 /// How the export has died, if it does.
 async fn export_died(export: &mut Option<RunningExport>) -> Died {
     let Some(export) = export else {
@@ -179,6 +205,13 @@ async fn export_died(export: &mut Option<RunningExport>) -> Died {
 fn tell(left: LeftBehind) {
     if left.is_nothing() {
         tracing::info!("drained: nothing is left behind");
+        return;
+    }
+    if left.is_kept {
+        tracing::info!(
+            batches = left.batches,
+            "drained: the store keeps what the backend has not taken, for the next start"
+        );
         return;
     }
     if left.unread {

@@ -5,23 +5,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::book::{Book, Finished, RunRow};
+use super::safety::Safety;
 use crate::admin::{Ask, RunDetail, RunsPage, RunsQuery};
 use crate::core::Core;
 use crate::export::ExportTally;
 use crate::limits::{FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX};
 use crate::logs::{LineWriter, Logs};
 use crate::metrics::Metrics;
+use crate::metrics::store::StoreStatus;
 use crate::net::clock::now;
-use crate::run::outputs::{GapCause, OpenRun};
+use crate::run::outputs::{GapCause, OpenRun, Wish};
 use crate::run::summary::RunSummary;
+use crate::run::table::NoAnswer;
 use crate::run::trace_id;
+use crate::source::ask::{Answer, Reply};
 use crate::source::{FeedNews, FromFeed, Loss, LossKind, Resume};
 use crate::store::outbox::Outbox;
+use crate::store::{Quarantine, StoreFailed};
 use crate::trace::batch::Batch;
 use crate::trace::body::spans;
+use crate::wire::event::RunRef;
 use crate::wire::time::Time;
 
 /// What the main loop is made of.
@@ -36,6 +43,12 @@ pub struct Parts {
     pub feeds: usize,
     /// The way to the backend, if there is one.
     pub export: Option<ExportParts>,
+    /// The way to ask the server, if that is wanted.
+    pub asker: Option<AskerParts>,
+    /// What makes all of this outlive the process, if there is a store.
+    pub safety: Option<Safety>,
+    /// What the store has told so far.
+    pub store: StoreStatus,
     /// Where each finished run is a line, when that is asked for.
     pub run_lines: Option<LineWriter>,
     /// Who else wants to see each finished run, with its spans.
@@ -58,10 +71,27 @@ pub struct FinishedRun {
 pub struct ExportParts {
     /// Batches to be packed, until there are no more.
     pub batches: Option<mpsc::Sender<Batch>>,
+    /// What of the order of inputs the stored batches complete.
+    pub durable_through: watch::Receiver<u64>,
+    /// The same, as it was found at the start.
+    pub found_through: u64,
     /// What waits for the backend.
     pub outbox: Arc<Outbox>,
+    /// What the backend refused for good.
+    pub quarantine: Arc<Quarantine>,
     /// How sending goes.
     pub tally: Arc<ExportTally>,
+}
+
+/// The way to ask the server.
+#[derive(Debug)]
+pub struct AskerParts {
+    /// What the core would like to know.
+    pub wishes: mpsc::Sender<Wish>,
+    /// What the server answers.
+    pub answers: mpsc::Receiver<Answer>,
+    /// What asks.
+    pub _running: JoinHandle<()>,
 }
 
 /// How far the program is.
@@ -73,6 +103,35 @@ pub enum Phase {
     Hurry,
     /// All is done.
     End,
+}
+
+/// The next answer of the server; none ever comes when nobody asks.
+async fn answered(asker: &mut Option<AskerParts>) -> Option<Answer> {
+    match asker {
+        Some(asker) => match asker.answers.recv().await {
+            Some(answer) => Some(answer),
+            // It ends when all of this does.
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// The run that a wish is about.
+fn run_of(wish: &Wish) -> RunRef<'_> {
+    let (project, id) = match wish {
+        Wish::ReadLog {
+            project, run_id, ..
+        }
+        | Wish::AskRow { project, run_id }
+        | Wish::AskFacts { project, run_id } => (*project, Some(run_id.as_ref().into())),
+        Wish::ListRuns { project, .. } => (Some(*project), None),
+    };
+    RunRef {
+        project,
+        id,
+        ..RunRef::default()
+    }
 }
 
 /// Ends when it is so far, or nobody is left to say so.
@@ -93,6 +152,10 @@ pub struct Engine {
     last_event: Option<Time>,
     swept: Instant,
     pace: Pace,
+    /// Whether there is room for spans.
+    room: bool,
+    /// What the last batch that was given away completes.
+    given_through: u64,
 }
 
 /// Notices when the clock on the wall is set, or stood still with the machine.
@@ -141,6 +204,8 @@ impl Engine {
                 wall: now(),
                 steady: Instant::now(),
             },
+            room: true,
+            given_through: 0,
         }
     }
 
@@ -153,20 +218,24 @@ impl Engine {
         mut asks: mpsc::Receiver<Ask>,
         mut phase: watch::Receiver<Phase>,
         flushed: oneshot::Sender<()>,
-    ) {
+    ) -> Result<(), StoreFailed> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // What was recovered has something to say already.
+        self.settle(&mut asks).await?;
         loop {
+            let reads = !self.is_crowded();
             tokio::select! {
-                news = feeds.recv() => match news {
+                news = feeds.recv(), if reads => match news {
                     Some(news) => self.hear_all(news, &mut feeds),
                     None => break,
                 },
+                Some(answer) = answered(&mut self.parts.asker), if reads => self.learn(answer),
                 Some(ask) = asks.recv() => self.answer(ask),
                 _ = tick.tick() => self.tick(),
                 () = reached(&mut phase, Phase::Hurry) => break,
             }
-            self.give_out().await;
+            self.settle(&mut asks).await?;
         }
         self.parts.core.handle_drain();
         self.give_out().await;
@@ -182,6 +251,130 @@ impl Engine {
             }
         }
         self.tell_export(now());
+        self.save_last().await
+    }
+
+    /// Puts what was heard into safety, and gives away what came of it.
+    async fn settle(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), StoreFailed> {
+        self.keep(asks).await?;
+        self.give_out().await;
+        self.checkpoint().await
+    }
+
+    /// What the core was told is in the journal when this returns.
+    async fn keep(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), StoreFailed> {
+        let Some(safety) = &self.parts.safety else {
+            self.parts.core.clear_entries();
+            return Ok(());
+        };
+        let entries = Safety::entries(&self.parts.core);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let keeper = safety.keeper();
+        let append = async move { keeper.append(entries).await };
+        tokio::pin!(append);
+        let written = loop {
+            // The disk may take its time, and others want to know that we live.
+            tokio::select! {
+                written = &mut append => break written,
+                Some(ask) = asks.recv() => self.answer(ask),
+            }
+        };
+        let parts = &mut self.parts;
+        match &mut parts.safety {
+            Some(safety) => safety.appended(written, &mut parts.core),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint when there is one to be written, and lets one count
+    /// when it may.
+    async fn checkpoint(&mut self) -> Result<(), StoreFailed> {
+        if self.parts.safety.as_ref().is_some_and(Safety::is_due) {
+            self.parts.core.handle_drain();
+            self.give_out().await;
+            let parts = &mut self.parts;
+            if let Some(safety) = &mut parts.safety {
+                let through = self.given_through;
+                safety
+                    .save(&mut parts.core, &parts.metrics, through)
+                    .await?;
+            }
+        }
+        let durable = self.durable_through();
+        let parts = &mut self.parts;
+        if let Some(safety) = &mut parts.safety {
+            safety.install(durable, &mut parts.core, now()).await?;
+        }
+        Ok(())
+    }
+
+    /// The last checkpoint, if all that it needs is stored: it saves the next
+    /// start the reading of the journal.
+    async fn save_last(&mut self) -> Result<(), StoreFailed> {
+        let durable = self.durable_through();
+        let parts = &mut self.parts;
+        let Some(safety) = &mut parts.safety else {
+            return Ok(());
+        };
+        if durable < self.given_through {
+            return Ok(());
+        }
+        let entries = Safety::entries(&parts.core);
+        if !entries.is_empty() {
+            let written = safety.keeper().append(entries).await;
+            safety.appended(written, &mut parts.core)?;
+        }
+        let through = self.given_through;
+        safety
+            .save(&mut parts.core, &parts.metrics, through)
+            .await?;
+        safety.install(durable, &mut parts.core, now()).await
+    }
+
+    /// What of the order of inputs is complete on disk.
+    fn durable_through(&self) -> u64 {
+        match &self.parts.export {
+            Some(export) => *export.durable_through.borrow(),
+            None => u64::MAX,
+        }
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.parts.safety.as_ref().is_some_and(Safety::is_crowded)
+    }
+
+    /// What the server answered.
+    fn learn(&mut self, Answer { wish, reply }: Answer) {
+        let now = now();
+        let core = &mut self.parts.core;
+        let why = match reply {
+            Reply::GaveUp => NoAnswer::NotNow,
+            _ => NoAnswer::ForGood,
+        };
+        match (&wish, reply) {
+            (Wish::ReadLog { after, .. }, Reply::LogPage(page)) => {
+                core.handle_log_page(&run_of(&wish), *after, &page, now);
+            }
+            (Wish::ReadLog { .. }, _) => core.handle_log_refused(&run_of(&wish), why, now),
+            (Wish::AskRow { .. }, Reply::Row(row)) => {
+                core.handle_row(&run_of(&wish), Some(&row), now);
+            }
+            (Wish::AskRow { .. }, Reply::Gone | Reply::Forbidden) => {
+                core.handle_row(&run_of(&wish), None, now);
+            }
+            // It is over when it has been waited for long enough.
+            (Wish::AskRow { .. }, _) => {}
+            (Wish::AskFacts { .. }, Reply::Facts { row, tasks }) => {
+                core.handle_facts(&run_of(&wish), row.as_deref(), tasks.as_deref(), now);
+            }
+            (Wish::AskFacts { .. }, _) => core.handle_facts(&run_of(&wish), None, None, now),
+            (Wish::ListRuns { .. }, Reply::Runs(rows)) => {
+                core.handle_rows(&wish, Some(&rows), now);
+            }
+            (Wish::ListRuns { .. }, _) => core.handle_rows(&wish, None, now),
+        }
     }
 
     /// Hears what waits, up to the bytes of one large piece: a server sends many
@@ -223,6 +416,8 @@ impl Engine {
         if state.seen {
             self.parts.metrics.source_reconnected(now);
             self.parts.core.handle_reconnect(feed, Some(now));
+        } else {
+            self.parts.core.handle_connect(feed, Some(now));
         }
         *state = FeedState {
             connected: true,
@@ -260,6 +455,7 @@ impl Engine {
             tracing::warn!("the clock was set: waits and silences count from now");
             self.parts.core.handle_clock_set(now);
         }
+        self.look_for_room(now);
         self.parts.core.handle_tick(now);
         if let Some(at) = self.last_event {
             self.parts.metrics.set_source_last_event(at, now);
@@ -279,6 +475,47 @@ impl Engine {
             let status = export.outbox.status();
             let metrics = &mut self.parts.metrics;
             metrics.apply_export(&export.tally.counts(), &status, now);
+            let quarantine = export.quarantine.status();
+            self.parts.store.quarantine_batches = quarantine.batches;
+            self.parts.store.quarantine_dropped_batches = quarantine.dropped_batches;
+        }
+        let store = &mut self.parts.store;
+        store.runs_owed = self.parts.core.owed_runs() as u64;
+        if let Some(safety) = &self.parts.safety {
+            let (bytes, limit_bytes) = safety.journal_bytes();
+            store.journal_bytes = bytes;
+            store.journal_limit_bytes = limit_bytes;
+            store.checkpoint_last_success = safety.last_success();
+            store.suspended = safety.is_suspended();
+        }
+        self.parts.metrics.apply_store(&self.parts.store, now);
+    }
+
+    /// Notices when there is no room for spans, and when there is again.
+    fn look_for_room(&mut self, now: Time) {
+        let suspended = self.parts.safety.as_ref().is_some_and(Safety::is_suspended);
+        let full = self.parts.export.as_ref().is_some_and(|export| {
+            let status = export.outbox.status();
+            let limit = status.limit_bytes as u64;
+            match self.room {
+                true => status.room_bytes < limit / 4,
+                false => status.room_bytes < limit / 2,
+            }
+        });
+        let room = !suspended && !full;
+        if room == self.room {
+            return;
+        }
+        self.room = room;
+        self.parts.core.handle_room(room, now);
+        if room {
+            tracing::info!(
+                "there is room for spans again: what is owed is made from the server's log"
+            );
+        } else {
+            tracing::warn!(
+                "there is no room for more spans, since the backend does not take them fast enough or the disk is full: metrics and summaries go on, and the spans of runs that end now are owed"
+            );
         }
     }
 
@@ -304,6 +541,11 @@ impl Engine {
         }
         while let Some(batch) = self.parts.core.poll_batch() {
             self.keep_spans(&batch);
+            self.given_through = self.given_through.max(match batch.is_last {
+                true => batch.through,
+                // All of it is there with the next one.
+                false => batch.through + 1,
+            });
             if let Some(export) = &self.parts.export
                 && let Some(batches) = &export.batches
             {
@@ -312,8 +554,20 @@ impl Engine {
             }
         }
         self.show(ended);
-        // Nobody can be asked yet: what the core wishes to know stays unknown.
-        while self.parts.core.poll_wish().is_some() {}
+        self.ask();
+    }
+
+    /// Passes on what the core would like to know, as far as there is room.
+    fn ask(&mut self) {
+        let Some(asker) = &self.parts.asker else {
+            return;
+        };
+        while let Ok(place) = asker.wishes.try_reserve() {
+            let Some(wish) = self.parts.core.poll_wish() else {
+                return;
+            };
+            place.send(wish);
+        }
     }
 
     fn finished(&mut self, summary: &RunSummary) {
@@ -440,6 +694,9 @@ mod tests {
             book: Book::new(10, 1 << 20),
             feeds: 1,
             export: None,
+            asker: None,
+            safety: None,
+            store: StoreStatus::default(),
             run_lines: None,
             finished: None,
             logs: None,
@@ -458,7 +715,7 @@ mod tests {
         while let Ok(news) = to_hear.try_recv() {
             engine.hear_all(news, &mut to_hear);
         }
-        engine.run(to_hear, asked, phases, flushed).await;
+        engine.run(to_hear, asked, phases, flushed).await.unwrap();
         let families = registry.gather();
         let of_events = families
             .iter()

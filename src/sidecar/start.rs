@@ -13,21 +13,27 @@ use tokio::task::JoinSet;
 use super::book::Book;
 use super::budget::{Budget, OverBudget};
 use super::drain::{RunningExport, Started};
-use super::engine::{Engine, ExportParts, FinishedRun, Parts, Phase};
+use super::engine::{AskerParts, Engine, ExportParts, FinishedRun, Parts, Phase};
+use super::keeper::Keeper;
 use super::packer;
+use super::recover::{RecoverError, Recovered, recover};
+use super::safety::Safety;
 use crate::admin::{Api, ApiSettings, Probes, ProbesSettings};
 use crate::config::Config;
-use crate::core::{Core, UnknownSystem};
+use crate::core::UnknownSystem;
 use crate::export::{Compression, ExportError, ExportTally, Exporter};
 use crate::limits::{ASKS_MAX, FEED_PIECES_MAX};
 use crate::logs::{LineWriter, Logs, Told};
 use crate::metrics::catalogue::{CatalogueError, Group};
-use crate::metrics::{self, Metrics};
+use crate::metrics::store::StoreStatus;
 use crate::net::clock::now;
+use crate::source::ask::{Asker, AskerSettings};
 use crate::source::{self, SourceError};
+use crate::store::files::Files;
 use crate::store::log::LogError;
 use crate::store::outbox::{Outbox, OutboxSettings};
-use crate::wire::dialect::Dialect;
+use crate::store::quarantine::QuarantineSettings;
+use crate::store::{Quarantine, StoreDir, StoreError};
 
 /// What whoever starts a sidecar may want of it, beside what it does.
 #[derive(Debug, Default)]
@@ -57,8 +63,14 @@ pub enum StartError {
     #[error(transparent)]
     Source(#[from] SourceError),
     /// What waits for the backend cannot be kept.
+    #[error("the store cannot be used: {0}")]
+    Log(#[from] LogError),
+    /// The store's directory cannot be used.
     #[error(transparent)]
-    Store(#[from] LogError),
+    Store(#[from] StoreError),
+    /// What an earlier life left there cannot be gone on from.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// The system gives no thread.
     #[error("cannot start the threads of the program: {0}")]
     Thread(io::Error),
@@ -77,7 +89,14 @@ pub enum StartError {
 impl StartError {
     /// Whether a setting is wrong, rather than something outside.
     pub const fn is_usage(&self) -> bool {
-        !matches!(self, Self::Listen { .. } | Self::Thread(_) | Self::Store(_))
+        !matches!(
+            self,
+            Self::Listen { .. }
+                | Self::Thread(_)
+                | Self::Log(_)
+                | Self::Store(_)
+                | Self::Recover(_)
+        )
     }
 }
 
@@ -88,8 +107,6 @@ impl StartError {
 )]
 pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> {
     Budget::new(&config).check()?;
-    let core = Core::new(config.core_settings())?;
-    let mut metrics = registry(&config)?;
     let exporter = match config.export.clone() {
         Some(settings) => Some((settings.compression, Exporter::new(settings)?)),
         None => None,
@@ -101,6 +118,50 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
     let metrics_address = probes.local_addr().unwrap_or(listen.metrics);
     let local_address = local.local_addr().unwrap_or(listen.local);
 
+    let (files, lock) = match &config.store.dir {
+        Some(dir) => {
+            let (files, lock) = StoreDir::open(dir)?;
+            (Some(files), Some(lock))
+        }
+        None => (None, None),
+    };
+    let (export, running) = match exporter {
+        Some((compression, exporter)) => {
+            let (parts, running) = start_export(exporter, compression, &config, files.clone())?;
+            (Some(parts), Some(running))
+        }
+        None => (None, None),
+    };
+    let Recovered {
+        core,
+        mut metrics,
+        journal,
+        entries,
+        damaged,
+    } = recovered(&config, files.clone(), export.as_ref()).await?;
+    if export.is_some() {
+        metrics.register(Group::Export)?;
+    }
+    metrics.register(Group::Store)?;
+    let safety = match (files, journal) {
+        (Some(files), Some(journal)) => {
+            if entries > 0 {
+                tracing::info!(entries, "going on from what was written before");
+            }
+            if damaged > 0 {
+                tracing::error!(
+                    damaged,
+                    "records of the store are damaged, and were left out"
+                );
+            }
+            let limit_bytes = journal.limit_bytes();
+            let keeper = Keeper::start(files, journal).map_err(StartError::Thread)?;
+            let every = config.store.checkpoint_every;
+            Some(Safety::new(keeper, every, limit_bytes))
+        }
+        _ => None,
+    };
+
     let (stop_feeds, feeds_stop) = watch::channel(false);
     let (stop_listeners, listeners_stop) = watch::channel(false);
     let (phase, phases) = watch::channel(Phase::Running);
@@ -108,6 +169,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
     let (asks, asked) = mpsc::channel(ASKS_MAX);
     let (to_engine, from_feeds) = mpsc::channel(FEED_PIECES_MAX);
 
+    let asker = start_asker(&config, feeds_stop.clone())?;
     let feeds = source::start(
         config.source.clone(),
         fastrand::u64(..),
@@ -129,14 +191,6 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
     });
     listeners.spawn(api.serve(local, listeners_stop));
 
-    let (export, running) = match exporter {
-        Some((compression, exporter)) => {
-            metrics.register(Group::Export)?;
-            let (parts, running) = start_export(exporter, compression, &config)?;
-            (Some(parts), Some(running))
-        }
-        None => (None, None),
-    };
     let (run_lines, lines) = match config.log.runs {
         true => {
             let (writer, lines) = LineWriter::start(io::stdout(), Told::InLogs);
@@ -151,6 +205,12 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         book: Book::new(limits.recent_runs_max, limits.recent_runs_bytes_max),
         feeds: config.source.feeds.len(),
         export,
+        asker,
+        safety,
+        store: StoreStatus {
+            corrupt_records: damaged,
+            ..StoreStatus::default()
+        },
         run_lines,
         finished: hooks.finished,
         logs: hooks.logs,
@@ -170,6 +230,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         flushed,
         stop_listeners,
         drain_max: config.drain_max,
+        lock,
         _run_lines: lines,
     })
 }
@@ -178,33 +239,81 @@ fn start_export(
     exporter: Exporter,
     compression: Compression,
     config: &Config,
+    files: Option<Arc<dyn Files>>,
 ) -> Result<(ExportParts, RunningExport), StartError> {
     let limits = &config.limits;
-    let settings = OutboxSettings::new(limits.outbox_bytes_max as u64, limits);
-    let outbox = Arc::new(Outbox::in_memory(settings)?);
+    let files = files.unwrap_or_else(StoreDir::memory);
+    let settings = OutboxSettings::new(config.outbox_bytes_max() as u64, limits);
+    let (outbox, found) = Outbox::open(Arc::clone(&files), settings)?;
+    let outbox = Arc::new(outbox);
+    let settings = QuarantineSettings::new(config.store.quarantine_bytes_max as u64, limits);
+    let quarantine = Arc::new(Quarantine::open(files, settings)?);
     let tally = Arc::new(ExportTally::default());
     let packer = packer::start(compression, Arc::clone(&outbox), Arc::clone(&tally));
     let packer = packer.map_err(StartError::Thread)?;
-    let exporter = tokio::spawn(exporter.run(Arc::clone(&outbox), None, Arc::clone(&tally)));
+    let exporter = exporter.run(
+        Arc::clone(&outbox),
+        Some(Arc::clone(&quarantine)),
+        Arc::clone(&tally),
+    );
     let running = RunningExport {
         packed: packer.ended,
-        exporter,
+        exporter: tokio::spawn(exporter),
         outbox: Arc::clone(&outbox),
     };
     let parts = ExportParts {
         batches: Some(packer.batches),
+        durable_through: packer.durable_through,
+        found_through: found.through,
         outbox,
+        quarantine,
         tally,
     };
     Ok((parts, running))
 }
 
-fn registry(config: &Config) -> Result<Metrics, CatalogueError> {
-    let settings = metrics::Settings::new(&config.limits, Dialect::SYSTEMS);
-    let mut metrics = Metrics::new(&settings)?;
-    metrics.set_build_info(env!("CARGO_PKG_VERSION"), now());
-    Ok(metrics)
+/// What asks the server, if anything is to be asked.
+fn start_asker(
+    config: &Config,
+    stop: watch::Receiver<bool>,
+) -> Result<Option<AskerParts>, StartError> {
+    if !config.repair && !config.enrich {
+        return Ok(None);
+    }
+    let (wishes, to_ask) = mpsc::channel(WISHES_ON_THEIR_WAY_MAX);
+    let (answered, answers) = mpsc::channel(ANSWERS_MAX);
+    let settings = AskerSettings::new(config.source.clone(), &config.limits, fastrand::u64(..));
+    let running = Asker::start(settings, to_ask, answered, stop)?;
+    Ok(Some(AskerParts {
+        wishes,
+        answers,
+        _running: running,
+    }))
 }
+
+/// The core and the metrics, as they were left. That takes its time.
+async fn recovered(
+    config: &Config,
+    files: Option<Arc<dyn Files>>,
+    export: Option<&ExportParts>,
+) -> Result<Recovered, StartError> {
+    let through = export.map_or(0, |export| export.found_through);
+    let packer = export.and_then(|export| export.batches.clone());
+    let config = config.clone();
+    let recovery = tokio::task::spawn_blocking(move || {
+        recover(&config, files, through, packer.as_ref(), now())
+    });
+    match recovery.await {
+        Ok(recovered) => recovered,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Wishes between the core and what asks.
+const WISHES_ON_THEIR_WAY_MAX: usize = 64;
+
+/// Answers between the two: one, since each may be large.
+const ANSWERS_MAX: usize = 1;
 
 /// Listens to an address that a key gives.
 pub(crate) async fn bind(

@@ -267,6 +267,7 @@ fn what_says_how_things_are_now_is_told_anew() {
         limit_bytes: 6,
         batches: 7,
         oldest: Some(now),
+        ..OutboxStatus::default()
     };
     let mut counts = ExportCounts {
         spans_exported: 8,

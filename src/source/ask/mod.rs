@@ -25,10 +25,7 @@ use tokio::task::JoinHandle;
 
 use self::work::Work;
 use super::{SourceError, SourceSettings};
-use crate::limits::{
-    ANSWER_BYTES_MAX, ANSWER_TIME_MAX, FACTS_TIME_MAX, LOG_PAGE_EVENTS_MAX, Limits,
-    REQUESTS_IN_FLIGHT_MAX, REQUESTS_PER_SECOND_MAX, WISHES_MAX,
-};
+use crate::limits::{ANSWER_TIME_MAX, LOG_PAGE_EVENTS_MAX, Limits, WISHES_MAX};
 use crate::run::outputs::Wish;
 
 /// Whom to ask, and how hard.
@@ -63,13 +60,13 @@ impl AskerSettings {
         Self {
             source,
             seed,
-            in_flight_max: REQUESTS_IN_FLIGHT_MAX,
-            per_second_max: REQUESTS_PER_SECOND_MAX,
-            answer_bytes_max: ANSWER_BYTES_MAX,
+            in_flight_max: limits.asks_in_flight_max,
+            per_second_max: limits.asks_per_second_max as u32,
+            answer_bytes_max: limits.answer_bytes_max,
             answer_time_max: ANSWER_TIME_MAX,
             log_page_events_max: LOG_PAGE_EVENTS_MAX,
             wish_time_max: limits.repair_wait_max,
-            facts_time_max: FACTS_TIME_MAX,
+            facts_time_max: limits.enrich_wait_max,
             wishes_max: WISHES_MAX,
         }
     }
