@@ -92,7 +92,8 @@ pub struct Recovery {
     pub torn_bytes: u64,
     /// Records that were lost to damage: numbers that are missing between others.
     pub corrupt: u64,
-    /// Segments of which nothing can be read.
+    /// Segments of which nothing can be read. How many records were in them is
+    /// not known, and not in the number above.
     pub broken_segments: u64,
     /// The number of the next record.
     pub next_number: u64,
@@ -122,6 +123,9 @@ impl Log {
         name: &'static str,
         settings: LogSettings,
     ) -> Result<(Self, Recovery), LogError> {
+        // What a program left that was killed before it synced can be seen now, yet
+        // need not outlast a loss of power. The same goes for the newest segment.
+        files.sync_dir().map_err(LogError::Sync)?;
         let survey = Survey::make(&*files, name)?;
         let mut log = Self {
             reader: LogReader { files, log: name },

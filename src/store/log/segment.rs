@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::frame::{HEADER_BYTES, Header, VERSION};
+use super::frame::{FRAME_BYTES, HEADER_BYTES, Header, VERSION};
 use super::walk::Walk;
 use super::{LogError, Recovery};
 use crate::store::files::{Files, StoreFile};
@@ -77,6 +77,14 @@ impl Survey {
             let is_newest = place + 1 == firsts.len();
             survey.add(files, file_name(log, *first), *first, is_newest)?;
         }
+        let mut newest = survey.segments.iter().rev();
+        if let Some(newest) = newest.find(|segment| segment.health != Health::Unborn)
+            && newest.health == Health::Broken
+        {
+            // As many as can have been in it, so that no number is given twice.
+            let records_max = newest.len / FRAME_BYTES as u64;
+            survey.next_number = newest.first.saturating_add(records_max);
+        }
         survey.recovery.next_number = survey.next_number;
         Ok(survey)
     }
@@ -96,24 +104,28 @@ impl Survey {
         };
         let len = file.len().map_err(failed)?;
         let health = Health::of(&*file, len, first, &name, is_newest)?;
-        let segment = Segment { first, len, health };
-        if !self.segments.is_empty() {
-            self.recovery.corrupt += first.saturating_sub(self.next_number);
-        }
-        self.next_number = self.next_number.max(first);
         self.recovery.bytes += len;
         self.tail = len;
+        let segment = Segment { first, len, health };
+        if health != Health::Unborn {
+            self.count_from(first);
+        }
         match health {
             Health::Readable { salt } => self.walk(segment, file, salt).map_err(failed)?,
-            // As many as can have been in it, so that no number is given twice.
-            Health::Broken => {
-                self.recovery.broken_segments += 1;
-                self.next_number = self.next_number.max(first.saturating_add(len));
-            }
+            Health::Broken => self.recovery.broken_segments += 1,
             Health::Unborn => {}
         }
         self.segments.push(segment);
         Ok(())
+    }
+
+    /// A segment begins with this number.
+    fn count_from(&mut self, first: u64) {
+        let before = self.segments.last();
+        if before.is_some_and(|before| before.health != Health::Broken) {
+            self.recovery.corrupt += first.saturating_sub(self.next_number);
+        }
+        self.next_number = self.next_number.max(first);
     }
 
     fn walk(&mut self, segment: Segment, file: Box<dyn StoreFile>, salt: u32) -> io::Result<()> {

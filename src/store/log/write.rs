@@ -59,7 +59,8 @@ impl Part {
 /// Whether a segment of this length has room for one more record.
 fn takes(len: u64, first: u64, number: u64, record_bytes: usize, segment_bytes: u64) -> bool {
     let frame = FRAME_BYTES as u64 + record_bytes as u64;
-    len + frame <= segment_bytes && u32::try_from(number - first).is_ok()
+    let ordinal = number.checked_sub(first).map(u32::try_from);
+    len + frame <= segment_bytes && matches!(ordinal, Some(Ok(_)))
 }
 
 impl Log {
@@ -263,10 +264,7 @@ impl Log {
         if tail < newest.len {
             file.truncate(tail).map_err(failed)?;
         }
-        // What a program wrote that was killed before it synced can be read, yet
-        // need not outlast a loss of power.
         file.sync_data().map_err(LogError::Sync)?;
-        self.reader.files.sync_dir().map_err(LogError::Sync)?;
         self.newest = Some(file);
         if let Some(newest) = self.segments.last_mut() {
             newest.len = tail;
