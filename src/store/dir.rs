@@ -252,3 +252,189 @@ fn write_format(disk: &Disk) -> io::Result<()> {
     disk.rename(FORMAT_NEW, FORMAT)?;
     disk.sync_dir()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    fn said(path: &Path) -> String {
+        StoreDir::open(path).unwrap_err().to_string()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_store_is_made_for_its_owner_alone_and_opened_again() {
+        let place = tempdir().unwrap();
+        let path = place.path().join("a/b");
+        let (files, guard) = StoreDir::open(&path).unwrap();
+        files.create("file").unwrap();
+        assert_eq!(mode(&path), 0o700);
+        for name in [LOCK, FORMAT, "file"] {
+            assert_eq!(mode(&path.join(name)), 0o600, "{name}");
+        }
+        assert_eq!(
+            fs::read_to_string(path.join(FORMAT)).unwrap(),
+            "runtrail store 1\n"
+        );
+        drop(guard);
+        let (files, _guard) = StoreDir::open(&path).unwrap();
+        let mut names = files.list().unwrap();
+        names.sort();
+        assert_eq!(names, ["file", FORMAT, LOCK]);
+    }
+
+    #[test]
+    fn a_second_one_is_refused_and_told_who_is_first() {
+        let place = tempdir().unwrap();
+        let (_, guard) = StoreDir::open(place.path()).unwrap();
+        let pid = std::process::id();
+        let path = place.path().display();
+        assert_eq!(
+            said(place.path()),
+            format!(
+                "the store {path} is in use by process {pid}: give each runtrail a store.dir of its own"
+            )
+        );
+        fs::write(place.path().join(LOCK), "").unwrap();
+        assert_eq!(
+            said(place.path()),
+            format!("the store {path} is in use: give each runtrail a store.dir of its own")
+        );
+        assert!(
+            StoreDir::look(place.path()).unwrap().is_some(),
+            "looking is no use"
+        );
+        drop(guard);
+        StoreDir::open(place.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_directory_is_refused() {
+        let place = tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            assert_eq!(
+                said(&path),
+                format!(
+                    "store.dir is set to {}, which is not a directory: name one",
+                    path.display()
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_refused() {
+        let place = tempdir().unwrap();
+        drop(StoreDir::open(place.path()).unwrap());
+        fs::set_permissions(place.path(), Permissions::from_mode(0o500)).unwrap();
+        // Whoever may do anything may write there all the same.
+        if File::create(place.path().join("x")).is_ok() {
+            return;
+        }
+        assert_eq!(
+            said(place.path()),
+            format!(
+                "store.dir is set to {}, where runtrail may not write: give it the right to, or name another directory",
+                place.path().display()
+            )
+        );
+    }
+
+    #[test]
+    fn each_refusal_of_the_system_has_its_sentence() {
+        let said = |kind: io::ErrorKind| StoreError::of(Path::new("/s"), kind.into()).to_string();
+        assert_eq!(
+            said(io::ErrorKind::PermissionDenied),
+            "store.dir is set to /s, where runtrail may not write: give it the right to, or name another directory"
+        );
+        assert_eq!(
+            said(io::ErrorKind::ReadOnlyFilesystem),
+            "store.dir is set to /s, which is on a read-only file system: name a directory that can be written"
+        );
+        assert_eq!(
+            said(io::ErrorKind::StorageFull),
+            "the store /s cannot be used (store.dir): no storage space"
+        );
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused_and_left_as_it_is() {
+        let place = tempdir().unwrap();
+        let path = place.path().display();
+        let cases = [
+            (
+                "runtrail store 2\n",
+                format!(
+                    "the store {path} is of format 2, and this version of runtrail knows none above 1: use the newer one again, or another store.dir"
+                ),
+            ),
+            (
+                "runtrail store 0\n",
+                format!(
+                    "the store {path} is of format 0, and this version of runtrail knows none below 1: let the version between them open it first, or name another store.dir"
+                ),
+            ),
+        ];
+        let unreadable = format!(
+            "the file `format` of the store {path} does not say `runtrail store 1`: put it back as it was, or name another store.dir"
+        );
+        let long = "x".repeat(65);
+        let unreadable = ["", "runtrail store", "runtrail store x\n", &long]
+            .map(|format| (format, unreadable.clone()));
+        for (format, expected) in cases.into_iter().chain(unreadable) {
+            fs::write(place.path().join(FORMAT), format).unwrap();
+            assert_eq!(said(place.path()), expected, "{format:?}");
+            assert_eq!(
+                StoreDir::look(place.path()).unwrap_err().to_string(),
+                expected
+            );
+            assert_eq!(
+                fs::read_to_string(place.path().join(FORMAT)).unwrap(),
+                format
+            );
+        }
+    }
+
+    #[test]
+    fn data_without_a_format_is_not_taken_for_a_new_store() {
+        for name in ["checkpoint", "journal-00000000000000000001.log"] {
+            let place = tempdir().unwrap();
+            fs::write(place.path().join("lost+found"), "").unwrap();
+            drop(StoreDir::open(place.path()).unwrap());
+            fs::remove_file(place.path().join(FORMAT)).unwrap();
+            fs::write(place.path().join(name), "").unwrap();
+            let error = StoreDir::open(place.path()).unwrap_err();
+            assert!(matches!(error, StoreError::NoFormat { .. }), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_look_makes_nothing_and_changes_nothing() {
+        let place = tempdir().unwrap();
+        let path = place.path().join("store");
+        assert!(StoreDir::look(&path).unwrap().is_none());
+        assert!(!path.exists());
+        fs::create_dir(&path).unwrap();
+        assert!(
+            StoreDir::look(&path).unwrap().is_none(),
+            "nobody made one there"
+        );
+        drop(StoreDir::open(&path).unwrap());
+        let files = StoreDir::look(&path).unwrap().unwrap();
+        assert!(files.create("x").is_err());
+        assert!(files.remove(FORMAT).is_err());
+        assert!(files.rename(FORMAT, "x").is_err());
+        assert!(files.open(FORMAT).unwrap().append(b"x").is_err());
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+    }
+}

@@ -110,6 +110,11 @@ impl Faulty {
         self.lock().done.get(&operation).copied().unwrap_or(0)
     }
 
+    /// Whether nothing works any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.lock().is_dead
+    }
+
     /// What all files together hold.
     pub(crate) fn bytes_used(&self) -> u64 {
         self.lock().bytes_used()

@@ -147,3 +147,91 @@ impl Blocks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::files::Disk;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Append { len: usize },
+        Truncate { share: f64 },
+        Read { from: f64, to: f64 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..3 * BLOCK_BYTES).prop_map(|len| Step::Append { len }),
+            Just(Step::Append { len: BLOCK_BYTES }),
+            (0.0..1.0).prop_map(|share| Step::Truncate { share }),
+            (0.0..1.0, 0.0..1.1).prop_map(|(from, to)| Step::Read { from, to }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(50))]
+
+        #[test]
+        fn a_file_in_memory_and_one_on_the_disk_are_the_same(
+            steps in prop::collection::vec(step(), 0..12)
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let disk = Disk::open(directory.path()).unwrap();
+            let mut files = [disk.create("file").unwrap(), Memory::new().create("file").unwrap()];
+            for (serial, step) in steps.into_iter().enumerate() {
+                let len = files[0].len().unwrap();
+                let results = files.each_mut().map(|file| match step {
+                    Step::Append { len } => {
+                        file.append(&vec![serial as u8; len]).unwrap();
+                        Ok(Vec::new())
+                    }
+                    Step::Truncate { share } => {
+                        file.truncate((len as f64 * share) as u64).unwrap();
+                        Ok(Vec::new())
+                    }
+                    Step::Read { from, to } => {
+                        let from = (len as f64 * from) as u64;
+                        let to = (len as f64 * to) as u64;
+                        let mut into = vec![0; to.saturating_sub(from) as usize];
+                        let read = file.read_at(from, &mut into);
+                        read.map(|()| into).map_err(|error| error.kind())
+                    }
+                });
+                prop_assert!(results[0] == results[1]);
+                prop_assert_eq!(files[0].len().unwrap(), files[1].len().unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_a_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk: Box<dyn Files> = Box::new(Disk::open(directory.path()).unwrap());
+        for files in [disk, Box::new(Memory::new())] {
+            let missing = |result: io::Result<()>| {
+                assert_eq!(result.unwrap_err().kind(), io::ErrorKind::NotFound);
+            };
+            missing(files.open("a").map(drop));
+            missing(files.remove("a"));
+            missing(files.rename("a", "b"));
+            files.create("a").unwrap().append(b"one").unwrap();
+            files.create("b").unwrap().append(b"two").unwrap();
+            let open = files.open("b").unwrap();
+            files.rename("a", "b").unwrap();
+            assert_eq!(files.list().unwrap(), ["b"]);
+            let mut bytes = [0; 3];
+            files.open("b").unwrap().read_at(0, &mut bytes).unwrap();
+            assert_eq!(&bytes, b"one");
+            open.read_at(0, &mut bytes).unwrap();
+            assert_eq!(&bytes, b"two", "who has it open may go on");
+            files.create("b").unwrap();
+            assert!(files.open("b").unwrap().is_empty().unwrap());
+            files.remove("b").unwrap();
+            files.sync_dir().unwrap();
+            assert!(files.list().unwrap().is_empty());
+        }
+    }
+}
