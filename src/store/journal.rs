@@ -222,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_is_too_small_is_kept_all_the_same() {
+        let files = Faulty::new();
+        let settings = JournalSettings {
+            limit_bytes: 300,
+            record_bytes_max: 200,
+        };
+        let (mut journal, _) = Journal::open(Arc::new(files.clone()), settings).unwrap();
+        files.bound(settings.limit_bytes);
+        assert!(matches!(
+            append(&mut journal, &[vec![1; 173]]),
+            Err(LogError::Full)
+        ));
+        for number in 1..5 {
+            // With a header for the next segment this is all that there is.
+            assert_eq!(append(&mut journal, &[vec![1; 172]]).unwrap(), number);
+            journal.trim(number).unwrap();
+        }
+    }
+
+    #[test]
     fn a_full_disk_takes_more_once_something_was_trimmed() {
         let files = Faulty::new();
         let mut journal = open(&files);

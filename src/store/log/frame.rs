@@ -99,11 +99,6 @@ impl Frame {
     pub(super) fn fits(self, record: &[u8], salt: u32) -> bool {
         record.len() == self.len as usize && crc(record, salt) == self.record_crc
     }
-
-    /// With its record.
-    pub(super) fn whole_bytes(self) -> u64 {
-        FRAME_BYTES as u64 + u64::from(self.len)
-    }
 }
 
 fn crc(bytes: &[u8], salt: u32) -> u32 {

@@ -40,9 +40,9 @@
 //! - So a newest segment whose header is not there was never counted: it is
 //!   removed. What follows its last whole record is a torn tail: it is cut off.
 //! - Anything else that does not fit is damage, and costs the record in which it
-//!   is. If the header of the frame is whole, the next frame is behind it; if
-//!   not, the next is looked for byte by byte. Nothing is cut, and the numbers
-//!   of the records behind do not change.
+//!   is: the next frame is looked for byte by byte. Nothing is cut, and the
+//!   numbers of the records behind do not change. A number that comes a second
+//!   time is not looked at.
 //! - A segment with both headers damaged is left alone until it is deleted, and
 //!   numbers go on above all that it can have held.
 

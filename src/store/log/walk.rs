@@ -29,10 +29,6 @@ pub(super) struct Walk {
     window: Window,
     salt: u32,
     offset: u64,
-    /// A record at or after it is not one that was seen already.
-    ordinal_min: u32,
-    /// The frame before was damaged in its length, so any byte may begin the next.
-    is_lost: bool,
 }
 
 impl Walk {
@@ -42,40 +38,35 @@ impl Walk {
             window: Window::new(file, len),
             salt,
             offset: HEADER_BYTES as u64,
-            ordinal_min: 0,
-            is_lost: false,
         }
     }
 
-    /// The next record that is whole.
+    /// The next record that is whole. Behind what is damaged any byte may be the
+    /// beginning of one: where a damaged length would lead to is not believed.
     pub(super) fn next(&mut self) -> io::Result<Option<Found>> {
-        while let Some(room) = self.window.len.checked_sub(self.offset)
-            && room >= FRAME_BYTES as u64
-        {
-            let frame = Frame::decode(self.window.at(self.offset, FRAME_BYTES)?, self.salt);
-            let Some(frame) = frame.filter(|frame| frame.whole_bytes() <= room) else {
-                self.is_lost = true;
-                self.offset += 1;
-                continue;
-            };
-            let (offset, salt) = (self.offset, self.salt);
-            let is_record = frame.ordinal >= self.ordinal_min
-                && frame.fits(self.record(offset, frame.len)?, salt);
-            if is_record {
-                self.offset += frame.whole_bytes();
-                self.ordinal_min = frame.ordinal.saturating_add(1);
-                self.is_lost = false;
-                return Ok(Some(Found {
-                    ordinal: frame.ordinal,
-                    offset,
-                    len: frame.len,
-                }));
+        while self.offset + FRAME_BYTES as u64 <= self.window.len {
+            let found = self.look()?;
+            self.offset = found.map_or(self.offset + 1, Found::end);
+            if found.is_some() {
+                return Ok(found);
             }
-            // Right behind a record a whole header can be trusted: only the bytes
-            // after it are damaged. In the midst of a damaged record it cannot.
-            self.offset += if self.is_lost { 1 } else { frame.whole_bytes() };
         }
         Ok(None)
+    }
+
+    fn look(&mut self) -> io::Result<Option<Found>> {
+        let (offset, salt) = (self.offset, self.salt);
+        let Some(frame) = Frame::decode(self.window.at(offset, FRAME_BYTES)?, salt) else {
+            return Ok(None);
+        };
+        let found = Found {
+            ordinal: frame.ordinal,
+            offset,
+            len: frame.len,
+        };
+        let is_whole =
+            found.end() <= self.window.len && frame.fits(self.record(offset, frame.len)?, salt);
+        Ok(is_whole.then_some(found))
     }
 
     /// The bytes of a record, by the offset of its frame.

@@ -197,3 +197,29 @@ fn a_record_that_was_damaged_since_is_not_given_out_by_its_place() {
         Err(LogError::Damaged { offset: 56, .. })
     ));
 }
+
+#[test]
+fn a_number_that_comes_twice_is_given_out_once() {
+    let segment = |first: u64, ordinals: &[u32]| {
+        let header = Header {
+            version: VERSION,
+            first,
+            salt: 3,
+        };
+        let mut bytes = header.encode().to_vec();
+        for ordinal in ordinals {
+            let record = [first as u8, *ordinal as u8];
+            bytes.extend_from_slice(&Frame::of(&record, *ordinal, 3).encode(3));
+            bytes.extend_from_slice(&record);
+        }
+        bytes
+    };
+    let files = Faulty::new();
+    files.put(&file_name("test", 1), segment(1, &[0, 1, 0, 1, 2]));
+    files.put(&file_name("test", 2), segment(2, &[0, 1, 2]));
+    let (log, recovery) = reopen(&files);
+    let expected = [[1, 0], [1, 1], [1, 2], [2, 2]].map(|record| record.to_vec());
+    assert_eq!(records(&log, 0), (1..).zip(expected).collect::<Records>());
+    assert_eq!((recovery.records, recovery.corrupt), (4, 0));
+    assert_eq!(log.next_number(), 5);
+}
