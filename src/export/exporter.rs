@@ -65,7 +65,8 @@ impl Exporter {
             tally,
         };
         let mut is_closing = false;
-        while !work.outbox.is_drained() {
+        // What became of the last ones is counted and told as well.
+        while !(work.outbox.is_drained() && work.settling.is_empty()) {
             if !is_closing && work.outbox.is_closed() {
                 is_closing = true;
                 work.plan.hurry(work.clock.now());

@@ -139,6 +139,20 @@ async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
 }
 
+/// How many batches are given out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    All,
+    AsFits,
+}
+
+/// Ends when the packer takes a batch again, or none ever.
+async fn has_room(batches: &Option<mpsc::Sender<Batch>>) {
+    if let Some(batches) = batches {
+        drop(batches.reserve().await);
+    }
+}
+
 /// How often time is told to those who wait for it.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -224,7 +238,8 @@ impl Engine {
         // What was recovered has something to say already.
         self.settle(&mut asks).await?;
         loop {
-            let reads = !self.is_crowded();
+            let room = self.room_to_pack();
+            let reads = room.is_none() && !self.is_crowded();
             tokio::select! {
                 news = feeds.recv(), if reads => match news {
                     Some(news) => self.hear_all(news, &mut feeds),
@@ -233,12 +248,13 @@ impl Engine {
                 Some(answer) = answered(&mut self.parts.asker), if reads => self.learn(answer),
                 Some(ask) = asks.recv() => self.answer(ask),
                 _ = tick.tick() => self.tick(),
+                () = has_room(&room), if room.is_some() => {}
                 () = reached(&mut phase, Phase::Hurry) => break,
             }
             self.settle(&mut asks).await?;
         }
         self.parts.core.handle_drain();
-        self.give_out().await;
+        self.give_out(Amount::All).await;
         if let Some(export) = &mut self.parts.export {
             export.batches = None;
         }
@@ -257,7 +273,7 @@ impl Engine {
     /// Puts what was heard into safety, and gives away what came of it.
     async fn settle(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), StoreFailed> {
         self.keep(asks).await?;
-        self.give_out().await;
+        self.give_out(Amount::AsFits).await;
         self.checkpoint().await
     }
 
@@ -291,11 +307,15 @@ impl Engine {
     /// Writes a checkpoint when there is one to be written, and lets one count
     /// when it may.
     async fn checkpoint(&mut self) -> Result<(), StoreFailed> {
-        if self.parts.safety.as_ref().is_some_and(Safety::is_due) {
+        let is_due = self.parts.safety.as_ref().is_some_and(Safety::is_due);
+        if is_due && self.room_to_pack().is_none() {
             self.parts.core.handle_drain();
-            self.give_out().await;
+            self.give_out(Amount::AsFits).await;
             let parts = &mut self.parts;
-            if let Some(safety) = &mut parts.safety {
+            // What is still to be packed would be missing from it: next time.
+            if let Some(safety) = &mut parts.safety
+                && !parts.core.has_batches()
+            {
                 let through = self.given_through;
                 safety
                     .save(&mut parts.core, &parts.metrics, through)
@@ -519,8 +539,16 @@ impl Engine {
         }
     }
 
-    /// Takes what the core has to say, to its end.
-    async fn give_out(&mut self) {
+    /// The way to the packer, while it takes nothing more. Then nothing is read,
+    /// but questions are answered all the same.
+    fn room_to_pack(&self) -> Option<mpsc::Sender<Batch>> {
+        let batches = self.parts.export.as_ref()?.batches.as_ref()?;
+        (batches.capacity() == 0).then(|| batches.clone())
+    }
+
+    /// Takes what the core has to say: all of it, or as many batches as are taken
+    /// at once.
+    async fn give_out(&mut self, mut amount: Amount) {
         let now = now();
         let parts = &mut self.parts;
         let deltas = parts.core.deltas();
@@ -538,8 +566,11 @@ impl Engine {
         if !ended.is_empty() && self.parts.finished.is_some() {
             // Whoever watches wants to see a finished run with all its spans.
             self.parts.core.handle_drain();
+            amount = Amount::All;
         }
-        while let Some(batch) = self.parts.core.poll_batch() {
+        while (amount == Amount::All || self.room_to_pack().is_none())
+            && let Some(batch) = self.parts.core.poll_batch()
+        {
             self.keep_spans(&batch);
             self.given_through = self.given_through.max(match batch.is_last {
                 true => batch.through,
