@@ -11,6 +11,9 @@ use crate::net::secret::TokenSource;
 use crate::sidecar::bind;
 use crate::sidecar::budget::{Budget, Size};
 use crate::source;
+use crate::store::StoreDir;
+use crate::store::quarantine::{self, Listing};
+use crate::wire::time::Time;
 
 /// How a check went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,7 @@ pub async fn check(config: &Config, out: &mut impl Write) -> io::Result<Verdict>
         steps.setting("API token", token(listen.local_token.as_ref()))?;
     }
     steps.setting("store", Ok(store(config)))?;
+    steps.outside("quarantine", quarantined(config))?;
     let metrics = free(listen.metrics, "listen.metrics").await;
     steps.outside("metrics", metrics)?;
     let local = free(listen.local, "listen.local").await;
@@ -110,6 +114,37 @@ fn token(token: Option<&TokenSource>) -> Result<String, String> {
         TokenSource::Value(_) => "given as it is".to_owned(),
         TokenSource::File(path) => format!("read from {}", path.display()),
     })
+}
+
+/// What the backend refused for good. A running sidecar is not disturbed.
+fn quarantined(config: &Config) -> Result<String, String> {
+    let Some(dir) = &config.store.dir else {
+        return Ok("none: what the backend refuses for good is dropped".to_owned());
+    };
+    let files = StoreDir::look(dir).map_err(|error| error.to_string())?;
+    let listing = files.map(quarantine::list).transpose();
+    match listing.map_err(|error| error.to_string())? {
+        Some(listing) if listing.batches > 0 => Ok(listed(&listing)),
+        _ => Ok("nothing was refused for good".to_owned()),
+    }
+}
+
+fn listed(listing: &Listing) -> String {
+    let time = |time: Option<Time>| time.unwrap_or_default().to_rfc3339();
+    let reasons = listing.by_reason.iter();
+    let reasons = reasons.map(|(reason, (spans, said))| match said.as_str() {
+        "" => format!("{reason}: {spans} spans"),
+        said => format!("{reason}: {spans} spans, last {said:?}"),
+    });
+    format!(
+        "{} batches with {} spans, {}, from {} to {} ({}): `runtrail resend` sends them again",
+        listing.batches,
+        listing.spans,
+        Size(listing.bytes as usize),
+        time(listing.oldest),
+        time(listing.newest),
+        reasons.collect::<Vec<_>>().join("; ")
+    )
 }
 
 async fn free(address: SocketAddr, key: &'static str) -> Result<String, String> {

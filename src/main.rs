@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use runtrail::cli::{self, Command};
 use runtrail::config::Environment;
 
-use self::commands::{Failure, check, demo, record, replay, run, simulate};
+use self::commands::{Failure, check, demo, record, replay, resend, run, simulate};
 
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args_os()) {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(arguments) => run(&arguments, &environment),
         Command::Check(arguments) => check(&arguments, &environment),
+        Command::Resend(arguments) => resend(&arguments, &environment),
         Command::Demo(arguments) => demo(&arguments, &environment),
         Command::Replay(arguments) => replay(&arguments, &environment),
         Command::Record(arguments) => record(&arguments, &environment),

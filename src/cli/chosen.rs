@@ -28,6 +28,10 @@ pub enum OfSidecar {}
 #[derive(Debug, Clone, Copy)]
 pub enum OfSource {}
 
+/// Where spans go and where they are kept, and how we log: `resend`.
+#[derive(Debug, Clone, Copy)]
+pub enum OfResend {}
+
 /// What spans say, and where they go: `replay`.
 #[derive(Debug, Clone, Copy)]
 pub enum OfReplay {}
@@ -49,6 +53,16 @@ impl Part for OfSource {
 
     fn has(path: &str) -> bool {
         path.starts_with("source.") || path.starts_with("log.")
+    }
+}
+
+impl Part for OfResend {
+    const HAS_FILE: bool = true;
+
+    fn has(path: &str) -> bool {
+        ["export.", "store.", "log."]
+            .iter()
+            .any(|section| path.starts_with(section))
     }
 }
 

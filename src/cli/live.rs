@@ -1,12 +1,12 @@
-//! `run`, `check` and `record`: what listens to a live server.
+//! `run`, `check` and `record`: what listens to a live server; and `resend`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::chosen::{Chosen, OfSidecar, OfSource};
-use crate::config::{self, Config, ConfigError, Environment, RecordSettings};
+use super::chosen::{Chosen, OfResend, OfSidecar, OfSource};
+use crate::config::{self, Config, ConfigError, Environment, RecordSettings, ResendSettings};
 
 /// Listen to a server.
 #[derive(Debug, Args)]
@@ -38,6 +38,21 @@ impl Check {
     /// What was chosen.
     pub fn config(&self, environment: &Environment) -> Result<Config, ConfigError> {
         Config::load(self.chosen.flags(), environment)
+    }
+}
+
+/// Send again what the backend refused.
+#[derive(Debug, Args)]
+pub struct Resend {
+    /// Settings.
+    #[command(flatten)]
+    pub chosen: Chosen<OfResend>,
+}
+
+impl Resend {
+    /// What was chosen of the backend and the store.
+    pub fn settings(&self, environment: &Environment) -> Result<ResendSettings, ConfigError> {
+        ResendSettings::load(self.chosen.flags(), environment)
     }
 }
 

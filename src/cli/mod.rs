@@ -13,8 +13,8 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
-pub use self::chosen::{Chosen, OfDemo, OfReplay, OfSidecar, OfSource, Part};
-pub use self::live::{Check, Record, Run};
+pub use self::chosen::{Chosen, OfDemo, OfReplay, OfResend, OfSidecar, OfSource, Part};
+pub use self::live::{Check, Record, Resend, Run};
 pub use self::replay::{Emit, Replay};
 pub use self::simulate::{Demo, Simulate, Workload};
 
@@ -46,6 +46,11 @@ pub enum Command {
     /// well, with 1 when a server cannot be used, and with 2 when a setting is
     /// wrong; each time in one sentence.
     Check(Check),
+    /// Send again what the backend refused for good and the store has kept.
+    ///
+    /// What the backend takes now leaves the quarantine. The store must not be in
+    /// use: stop the sidecar first. Exits with 0 when all was taken, else with 1.
+    Resend(Resend),
     /// Show all of it on a simulated server, in one process.
     ///
     /// Prints where to look, and each finished run. Traces go nowhere else unless

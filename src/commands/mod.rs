@@ -3,6 +3,7 @@
 mod demo;
 mod live;
 mod replay;
+mod resend;
 
 use std::future::Future;
 
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 pub(crate) use self::demo::{demo, simulate};
 pub(crate) use self::live::{check, record, run};
 pub(crate) use self::replay::replay;
+pub(crate) use self::resend::resend;
 
 /// A command that was not done.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use super::error::{ConfigError, Origin};
 use super::keys::{self, AnyKey, BATCH_FRAME_BYTES_MAX};
 use super::otlp::export;
 use super::{
-    Config, Listen, LogSettings, RecordSettings, ReplaySettings, StoreSettings, describe, units,
+    Config, Listen, LogSettings, RecordSettings, ReplaySettings, ResendSettings, StoreSettings,
+    describe, units,
 };
 use crate::core::{CoreSettings, Selection};
 use crate::export::ExportSettings;
@@ -109,6 +110,21 @@ pub(super) fn record(
     let choices = Choices::gather(flags, environment)?;
     Ok(RecordSettings {
         source: source(&choices)?,
+        log: log(&choices)?,
+        warnings: choices.into_warnings(),
+    })
+}
+
+pub(super) fn resend(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<ResendSettings, ConfigError> {
+    let mut choices = Choices::gather(flags, environment)?;
+    let limits = limits(&choices)?;
+    Ok(ResendSettings {
+        export: export(&mut choices)?,
+        store: store(&mut choices, &limits)?,
+        limits,
         log: log(&choices)?,
         warnings: choices.into_warnings(),
     })

@@ -147,6 +147,21 @@ pub struct RecordSettings {
     pub warnings: Vec<String>,
 }
 
+/// Everything that `resend` needs to know.
+#[derive(Debug, Clone)]
+pub struct ResendSettings {
+    /// Where spans are sent, or why they are not.
+    pub export: Result<ExportSettings, String>,
+    /// Where they are kept.
+    pub store: StoreSettings,
+    /// How large they may be.
+    pub limits: Limits,
+    /// Our own logs.
+    pub log: LogSettings,
+    /// What is odd, to be told at start.
+    pub warnings: Vec<String>,
+}
+
 /// Everything that `replay` needs to know.
 #[derive(Debug, Clone)]
 pub struct ReplaySettings {
@@ -214,6 +229,14 @@ impl RecordSettings {
     /// What was chosen of the source, in the file, the environment and the flags.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
         build::record(flags, environment)
+    }
+}
+
+impl ResendSettings {
+    /// What was chosen of the backend and the store, in the file, the environment
+    /// and the flags.
+    pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
+        build::resend(flags, environment)
     }
 }
 

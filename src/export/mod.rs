@@ -10,6 +10,7 @@
 //!   what that means for the spans, [`advice`] what a person can do
 //! - [`plan`]: what is sent when; pure, like all of the above but the attempts
 //! - [`exporter`]: the task that does it, [`tally`] what it counts
+//! - [`resend`]: what was refused for good goes once more
 //! - [`probe`](fn@probe): whether it would work, for `runtrail check`
 
 pub mod advice;
@@ -23,6 +24,7 @@ pub mod pack;
 pub mod plan;
 mod probe;
 mod report;
+pub mod resend;
 mod said;
 mod sender;
 mod settle;

@@ -389,3 +389,157 @@ pub fn list(files: Arc<dyn Files>) -> Result<Listing, LogError> {
     }
     Ok(listing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::files::faulty::{Fault, Faulty, Operation};
+
+    const SETTINGS: QuarantineSettings = QuarantineSettings {
+        limit_bytes: 16 << 10,
+        body_bytes_max: 500,
+    };
+
+    fn open(files: &Faulty) -> Quarantine {
+        Quarantine::open(Arc::new(files.clone()), SETTINGS).unwrap()
+    }
+
+    fn packed(body: &[u8]) -> Packed {
+        Packed {
+            body: Bytes::copy_from_slice(body),
+            compression: Compression::Gzip,
+            spans: 2,
+            plain_bytes: 9,
+        }
+    }
+
+    fn set_aside(quarantine: &Quarantine, when: u64, body: &[u8]) -> Result<(), SetAsideError> {
+        let packed = packed(body);
+        let about = About::new(Time(when), "invalid", "too odd", &packed);
+        quarantine.set_aside(&about, &packed)
+    }
+
+    fn bodies(quarantine: &Quarantine) -> Vec<SetAside> {
+        quarantine.bodies().map(Result::unwrap).collect()
+    }
+
+    fn listing(files: &Faulty) -> Listing {
+        list(Arc::new(files.clone())).unwrap()
+    }
+
+    #[test]
+    fn what_was_set_aside_is_there_after_a_loss_of_power() {
+        let files = Faulty::new();
+        let quarantine = open(&files);
+        set_aside(&quarantine, 3, b"a").unwrap();
+        set_aside(&quarantine, 5, b"bc").unwrap();
+        let files = files.crash(1);
+        let quarantine = open(&files);
+        let status = quarantine.status();
+        assert_eq!((status.batches, status.spans), (2, 4));
+        assert_eq!(status.disk_bytes, files.bytes_used());
+        let found = bodies(&quarantine);
+        assert_eq!(found[0].packed, packed(b"a"));
+        assert_eq!(found[1].packed, packed(b"bc"));
+        assert_eq!(found[1].about.when, Time(5));
+        assert_eq!(found[1].about.said, "too odd");
+    }
+
+    #[test]
+    fn the_oldest_make_room_and_are_counted() {
+        let files = Faulty::new();
+        let quarantine = open(&files);
+        for when in 0..200 {
+            set_aside(&quarantine, when, &[when as u8; 500]).unwrap();
+            assert!(files.bytes_used() <= SETTINGS.limit_bytes);
+        }
+        let status = quarantine.status();
+        assert_eq!(status.disk_bytes, files.bytes_used());
+        assert_eq!(status.batches + status.dropped_batches, 200);
+        assert!((15..30).contains(&status.batches), "{status:?}");
+        let newest = bodies(&quarantine);
+        assert_eq!(newest.len() as u64, status.batches);
+        assert_eq!(newest.last().map(|body| body.about.when), Some(Time(199)));
+        assert_eq!(open(&files).status().batches, status.batches);
+    }
+
+    #[test]
+    fn a_body_larger_than_all_of_it_is_not_kept() {
+        let quarantine = open(&Faulty::new());
+        let large = vec![0; 17 << 10];
+        assert_eq!(
+            set_aside(&quarantine, 1, &large),
+            Err(SetAsideError::TooLarge)
+        );
+        let large = vec![0; 8 << 10];
+        assert_eq!(
+            set_aside(&quarantine, 1, &large),
+            Err(SetAsideError::TooLarge)
+        );
+        assert_eq!(set_aside(&quarantine, 1, b"a"), Ok(()));
+    }
+
+    #[test]
+    fn what_was_removed_is_gone_for_good_and_all_of_it_leaves_nothing() {
+        let files = Faulty::new();
+        let quarantine = open(&files);
+        for when in 0..20 {
+            set_aside(&quarantine, when, &[when as u8; 400]).unwrap();
+        }
+        let found = bodies(&quarantine);
+        for body in found.iter().skip(1).step_by(2) {
+            quarantine.remove(body).unwrap();
+            quarantine.remove(body).unwrap();
+        }
+        let files = files.crash(1);
+        let quarantine = open(&files);
+        assert_eq!(quarantine.status().batches, 10);
+        let left = bodies(&quarantine);
+        let times: Vec<_> = left.iter().map(|body| body.about.when.0).collect();
+        assert_eq!(times, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18]);
+        assert_eq!(listing(&files).batches, 10);
+        for body in &left {
+            quarantine.remove(body).unwrap();
+        }
+        let status = quarantine.status();
+        assert_eq!(
+            (status.batches, status.spans, status.dropped_batches),
+            (0, 0, 0)
+        );
+        assert!(files.bytes_used() < 100, "{}", files.bytes_used());
+        assert_eq!(bodies(&open(&files.crash(2))), []);
+    }
+
+    #[test]
+    fn a_listing_tells_all_and_changes_nothing() {
+        let files = Faulty::new();
+        assert_eq!(listing(&files), Listing::default());
+        let quarantine = open(&files);
+        set_aside(&quarantine, 3, b"a").unwrap();
+        let large = packed(b"large");
+        let about = About::new(Time(7), "too_large", &"é".repeat(MESSAGE_BYTES_MAX), &large);
+        quarantine.set_aside(&about, &large).unwrap();
+        let changes = files.done(Operation::Append);
+        let found = listing(&files);
+        assert_eq!((found.batches, found.spans, found.bytes), (2, 4, 6));
+        assert_eq!((found.oldest, found.newest), (Some(Time(3)), Some(Time(7))));
+        assert_eq!(found.by_reason["invalid"], (2, "too odd".to_owned()));
+        assert_eq!(found.by_reason["too_large"].1.len(), MESSAGE_BYTES_MAX);
+        assert_eq!(files.done(Operation::Append), changes);
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_a_failed_sync_is_the_end() {
+        let files = Faulty::new();
+        let quarantine = open(&files);
+        set_aside(&quarantine, 1, b"a").unwrap();
+        files.bound(files.bytes_used());
+        assert_eq!(set_aside(&quarantine, 1, b"b"), Err(SetAsideError::Full));
+        files.heal();
+        assert_eq!(set_aside(&quarantine, 1, b"b"), Ok(()));
+        files.fail(Operation::SyncData, 1, Fault::Fail { kept: 0 });
+        let failed = set_aside(&quarantine, 1, b"c");
+        assert!(matches!(failed, Err(SetAsideError::Failed(_))));
+        assert_eq!(quarantine.status().batches, 2);
+    }
+}
