@@ -133,11 +133,11 @@ fn listed(listing: &Listing) -> String {
     let time = |time: Option<Time>| time.unwrap_or_default().to_rfc3339();
     let reasons = listing.by_reason.iter();
     let reasons = reasons.map(|(reason, (spans, said))| match said.as_str() {
-        "" => format!("{reason}: {spans} spans"),
-        said => format!("{reason}: {spans} spans, last {said:?}"),
+        "" => format!("{reason}: spans {spans}"),
+        said => format!("{reason}: spans {spans}, last said {said:?}"),
     });
     format!(
-        "{} batches with {} spans, {}, from {} to {} ({}): `runtrail resend` sends them again",
+        "refused for good: batches {}, spans {}, {}, from {} to {} ({}); `runtrail resend` sends them again",
         listing.batches,
         listing.spans,
         Size(listing.bytes as usize),

@@ -15,14 +15,14 @@ pub(crate) fn resend(arguments: &Resend, environment: &Environment) -> Result<()
     let settings = arguments.settings(environment)?;
     let _logs = logs::start(&settings.log, None)?;
     warn(&settings.warnings);
-    let export = settings
-        .export
-        .map_err(|why| Failure::asked_wrongly(anyhow!(why)))?;
     let Some(dir) = settings.store.dir else {
         return Err(Failure::asked_wrongly(anyhow!(
             "there is no store: name its directory with --store-dir"
         )));
     };
+    let export = settings
+        .export
+        .map_err(|why| Failure::asked_wrongly(anyhow!("nothing can be sent again: {why}")))?;
     let error = |error| Failure::from(anyhow::Error::from(error));
     let (files, _lock) = StoreDir::open(&dir).map_err(error)?;
     let bounds = settings.store.quarantine_bytes_max as u64;
@@ -35,11 +35,11 @@ pub(crate) fn resend(arguments: &Resend, environment: &Environment) -> Result<()
         Resent { left: 0, .. } => Ok(()),
         Resent {
             left, why: None, ..
-        } => Err(anyhow!("{left} batches stay in quarantine").into()),
+        } => Err(anyhow!("not all was taken: {left} stay in quarantine").into()),
         Resent {
             left,
             why: Some(why),
             ..
-        } => Err(anyhow!("{left} batches stay in quarantine: {why}").into()),
+        } => Err(anyhow!("not all was taken: {left} stay in quarantine: {why}").into()),
     }
 }

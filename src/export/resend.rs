@@ -117,11 +117,11 @@ impl fmt::Display for Resent {
         } = self;
         write!(
             f,
-            "{taken} batches with {spans_taken} spans were taken, {left} were not"
+            "batches taken: {taken}, with spans: {spans_taken}; batches left: {left}"
         )?;
         match spans_rejected {
             0 => Ok(()),
-            rejected => write!(f, "; of the former the backend left {rejected} spans out"),
+            rejected => write!(f, "; spans that the backend left out: {rejected}"),
         }
     }
 }
