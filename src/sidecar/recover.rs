@@ -91,6 +91,7 @@ pub(super) fn recover(
     journal
         .begin_after(place.record)
         .map_err(RecoverError::from)?;
+    journal.trim(place.record).map_err(RecoverError::from)?;
     let types = core.event_types();
     let (mut entries, mut damaged) = (0, found.corrupt);
     for record in journal.replay(place.record + 1) {
