@@ -223,3 +223,16 @@ fn a_number_that_comes_twice_is_given_out_once() {
     assert_eq!((recovery.records, recovery.corrupt), (4, 0));
     assert_eq!(log.next_number(), 5);
 }
+
+#[test]
+fn a_segment_that_was_just_begun_does_not_hide_that_the_one_before_is_broken() {
+    let (files, written, names) = written();
+    for at in [3, HEADER_BYTES - 3] {
+        damage(&files, &names[2], at, 0x55);
+    }
+    files.put(&file_name("test", 10), b"rt-lo".to_vec());
+    let (mut log, recovery) = reopen(&files);
+    assert_eq!((recovery.broken_segments, recovery.torn_bytes), (1, 5));
+    let next = log.append(b"more").unwrap();
+    assert!(next > written.len() as u64);
+}
