@@ -107,8 +107,8 @@ pub const PACKING_BATCHES_MAX: usize = 1;
 /// place of the oldest.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// Bodies in an outbox on disk, of each of which the place is kept in memory:
-/// beyond it the outbox is full, as it is at its bytes.
+/// Bodies in the outbox, of each of which the place is kept in memory: beyond it
+/// the outbox is full, as it is at its bytes.
 pub const OUTBOX_BODIES_MAX: usize = 65_536;
 
 /// Pages of metrics that are being read at once; beyond it there is none, for now.

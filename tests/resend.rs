@@ -39,7 +39,7 @@ fn store(names: &[&str]) -> tempfile::TempDir {
             name: (*name).to_owned(),
             ..Span::default()
         };
-        batcher.push(&span.encode_to_vec(), Time(1));
+        batcher.push(&span.encode_to_vec(), 0, Time(1));
         let packed = pack(batcher.flush().unwrap(), Compression::Gzip);
         let about = About::new(
             Time(1_700_000_000_000_000_000),

@@ -1,7 +1,7 @@
 //! The task that sends: it does what the plan says, and tells the outbox what
 //! became of each body.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
@@ -58,6 +58,7 @@ impl Exporter {
             sender: self.sender,
             flights: JoinSet::new(),
             settling: JoinSet::new(),
+            halving: Arc::default(),
             disk_due: None,
             clock: Clock::start(),
             outbox,
@@ -85,6 +86,8 @@ struct Work {
     /// Bodies that were answered, of which that is not on disk yet. Until it is
     /// they count as on their way: so no more than those are ever sent twice.
     settling: JoinSet<Result<Settled, StoreFailed>>,
+    /// Held by whoever halves a body.
+    halving: Arc<Mutex<()>>,
     /// When a full disk is tried again.
     disk_due: Option<Time>,
     outbox: Arc<Outbox>,
@@ -194,6 +197,7 @@ impl Work {
             }
             Fate::Refused(reason) => {
                 let quarantine = self.quarantine.clone();
+                let halving = Arc::clone(&self.halving);
                 let refused = settle::Refused {
                     id,
                     packed,
@@ -201,7 +205,7 @@ impl Work {
                     answer,
                 };
                 self.settling
-                    .spawn(settle::halve(outbox, quarantine, refused));
+                    .spawn(settle::halve(outbox, quarantine, halving, refused));
             }
             Fate::Kept => {}
             Fate::GivenBack => self.outbox.give_back(id),

@@ -82,11 +82,11 @@ pub struct ExportSettings {
 impl ExportSettings {
     /// What the exporter may use beside the outbox, in bytes: for each request
     /// its body with a frame around it and the answer, and once a body that is
-    /// halved, whole and in halves.
+    /// halved, whole and in halves, with the record of these twice.
     pub const fn memory_max(&self, batch_bytes_max: usize) -> usize {
         let request = batch_bytes_max.saturating_add(ANSWER_BYTES_MAX);
         let requests = request.saturating_mul(self.in_flight_max);
-        requests.saturating_add(batch_bytes_max.saturating_mul(3))
+        requests.saturating_add(batch_bytes_max.saturating_mul(5))
     }
 }
 

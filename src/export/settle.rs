@@ -1,7 +1,7 @@
 //! What is done on disk with a body that was answered. Each of these is a task
 //! of its own, so that several are recorded by one sync.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pack::bisect;
 use super::verdict::Answer;
@@ -50,13 +50,18 @@ pub(super) async fn try_disk_again(outbox: Arc<Outbox>) -> Result<Settled, Store
 }
 
 /// The halves of a body take its place. What has none is set aside.
+///
+/// Of several bodies `one_by_one` lets one be unpacked at a time: it takes memory
+/// several times over.
 pub(super) async fn halve(
     outbox: Arc<Outbox>,
     quarantine: Option<Arc<Quarantine>>,
+    one_by_one: Arc<Mutex<()>>,
     refused: Refused,
 ) -> Result<Settled, StoreFailed> {
     // Megabytes are unpacked and packed here, for which others must not wait.
     blocking(move || {
+        let _turn = one_by_one.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(halves) = bisect(&refused.packed) {
             match outbox.replace(refused.id, &halves) {
                 Ok(()) => return Ok(Settled::Done),

@@ -53,7 +53,7 @@ const SERIES_GATHERED_BYTES: usize = 800;
 const CONNECTION_BYTES: usize = 24 << 10;
 /// What one remembered name of a sealed run takes.
 const SEALED_RUN_BYTES: usize = 64;
-/// What a body on disk takes in memory: where it is, and what it holds.
+/// What a body takes beside its bytes: where it is, and what it holds.
 const BODY_INDEX_BYTES: usize = 200;
 /// What a series takes in a checkpoint, with its labels.
 const SERIES_STORED_BYTES: usize = 200;
@@ -93,8 +93,8 @@ impl Budget {
             ),
             line(
                 "spans on their way to the outbox",
-                // Pending, closed, and being packed.
-                (PACKING_BATCHES_MAX + 3) * limits.batch_bytes_max + 2 * SPAN_BYTES_MAX,
+                // Pending, closed, being packed, and twice as a record.
+                (PACKING_BATCHES_MAX + 5) * limits.batch_bytes_max + 2 * SPAN_BYTES_MAX,
                 "limits.batch_bytes_max",
             ),
             line(
@@ -144,23 +144,18 @@ impl Budget {
             ));
         }
         if let Some(export) = &config.export {
-            lines.push(match config.store.dir {
-                Some(_) => line(
-                    "places of bodies in the outbox on disk",
-                    OUTBOX_BODIES_MAX * BODY_INDEX_BYTES,
-                    "",
-                ),
-                None => line(
+            lines.push(line(
+                "places of bodies in the outbox",
+                OUTBOX_BODIES_MAX * BODY_INDEX_BYTES,
+                "",
+            ));
+            if config.store.dir.is_none() {
+                lines.push(line(
                     "the outbox",
                     limits.outbox_bytes_max,
                     "limits.outbox_bytes_max",
-                ),
-            });
-            lines.push(line(
-                "runs whose spans are owed",
-                limits.owed_runs_bytes_max,
-                "limits.owed_runs_bytes_max",
-            ));
+                ));
+            }
             lines.push(line(
                 "requests and answers of the backend",
                 export.memory_max(limits.batch_bytes_max),

@@ -136,7 +136,7 @@ keys! {
         .changed_by(TUNER);
     OUTBOX_BYTES_MAX: Bytes = key("limits.outbox_bytes_max", bytes(4 * MIB, 64 * GIB))
         .default("32MiB")
-        .effect("Batches that wait for the backend in memory, compressed, when there is no `store.dir`; with it `store.outbox_bytes_max` counts. When it is full spans are dropped and counted; metrics and summaries go on.")
+        .effect("Batches that wait for the backend in memory, compressed, when there is no `store.dir`; with it `store.outbox_bytes_max` counts. When it is full, metrics and summaries go on; runs that end meanwhile are rebuilt from the server's log once there is room.")
         .changed_by("whoever knows how long the backend may be away");
     RECENT_RUNS_MAX: Count = key("limits.recent_runs_max", count(1, 1_000_000))
         .default("1000")
