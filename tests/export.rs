@@ -10,7 +10,8 @@
 
 mod receiver;
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
@@ -27,7 +28,7 @@ use runtrail::metrics::export::{ExportCounts, RefusalReason, RequestResult};
 use runtrail::net::backoff::BackoffSettings;
 use runtrail::net::secret::Secret;
 use runtrail::net::tls::TlsSettings;
-use runtrail::store::files::{Disk, Files, Memory};
+use runtrail::store::files::{Disk, Files, Memory, StoreFile};
 use runtrail::store::outbox::OutboxSettings;
 use runtrail::store::quarantine::{self, QuarantineSettings};
 use runtrail::store::{Outbox, Quarantine, StoreFailed};
@@ -571,6 +572,113 @@ async fn what_was_not_taken_is_sent_after_a_restart_and_what_was_is_not() {
         ["a", "b", "b", "c"],
         "what was on its way is sent again"
     );
+}
+
+/// Files whose syncs wait while the gate is shut.
+#[derive(Debug, Default)]
+struct Slow {
+    files: Memory,
+    gate: Arc<Gate>,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    is_shut: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn shut(&self, is_shut: bool) {
+        *self.is_shut.lock().unwrap() = is_shut;
+        self.opened.notify_all();
+    }
+}
+
+impl Slow {
+    fn slow(&self, file: Box<dyn StoreFile>) -> Box<dyn StoreFile> {
+        Box::new(SlowFile(file, Arc::clone(&self.gate)))
+    }
+}
+
+impl Files for Slow {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.files.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn StoreFile>> {
+        Ok(self.slow(self.files.create(name)?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoreFile>> {
+        Ok(self.slow(self.files.open(name)?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.files.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.files.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.files.sync_dir()
+    }
+}
+
+#[derive(Debug)]
+struct SlowFile(Box<dyn StoreFile>, Arc<Gate>);
+
+impl StoreFile for SlowFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.append(bytes)
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, into)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.0.truncate(len)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        let shut = self.1.is_shut.lock().unwrap();
+        let _open = self.1.opened.wait_while(shut, |shut| *shut).unwrap();
+        self.0.sync_data()
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_counts_as_on_its_way_until_that_is_on_disk() {
+    let receiver = Receiver::start(Wire::Http).await;
+    let files = Slow::default();
+    let gate = Arc::clone(&files.gate);
+    let two_at_once = settings(Wire::Http, &receiver);
+    let bench = Bench::start_with(two_at_once, outbox(Arc::new(files)));
+    bench.push(&["first"]);
+    receiver.requests(1).await;
+    while bench.outbox.status().batches > 0 {
+        tokio::task::yield_now().await;
+    }
+    for name in ["a", "b", "c", "d"] {
+        bench.push(&[name]);
+    }
+    gate.shut(true);
+    while bench.tally.counts().requests(RequestResult::Taken) < 3 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(receiver.received().len(), 3, "there is no place for more");
+    assert_eq!(bench.outbox.status().batches, 4);
+    gate.shut(false);
+    assert_eq!(bench.finish().await.spans_exported, 5);
 }
 
 #[tokio::test]
