@@ -191,8 +191,8 @@ pub struct Limits {
     pub asks_in_flight_max: usize,
     /// Questions to the server within a second. As above.
     pub asks_per_second_max: usize,
-    /// One answer of the server. A longer one is not read to its end, and counts
-    /// as none.
+    /// One answer of the server. A longer one is not read to its end: a page of a
+    /// log is asked for again with fewer events, anything else counts as none.
     pub answer_bytes_max: usize,
     /// Ended runs whose spans found no room, and are rebuilt once there is some.
     /// A further one is given up, and counted.

@@ -122,10 +122,10 @@ impl Akribes {
             has_more: bool,
         }
         let (data, _) = text(page);
-        let page: Page<'_> = serde_json::from_str(&data).map_err(|e| match e.classify() {
-            serde_json::error::Category::Data => Rejection::WrongShape,
-            _ => Rejection::MalformedJson,
-        })?;
+        let page: Page<'_> = rows::read(&data)?;
+        if !page.events.0.starts_with('[') {
+            return Err(Rejection::WrongShape);
+        }
         let mut elements = Batch::new(page.events.0);
         while let Some(element) = elements.next::<LogElement<'_>>() {
             match element {

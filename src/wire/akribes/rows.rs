@@ -211,7 +211,7 @@ fn cost(json: Option<Json<'_>>) -> Option<f64> {
 }
 
 /// Reads an object. A list of its fields in order is none.
-fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Rejection> {
+pub(super) fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Rejection> {
     if data.trim_ascii_start().starts_with('[') {
         return Err(Rejection::WrongShape);
     }

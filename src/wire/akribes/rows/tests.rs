@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -221,4 +222,44 @@ fn the_tasks_of_a_run_come_in_an_object_or_as_they_are() {
     );
     let envelope = json!({"execution_id": "x", "tasks": list});
     assert_eq!(tasks(envelope.to_string().as_bytes()).unwrap(), read);
+}
+
+#[test]
+fn a_page_of_a_log_is_an_object_with_a_list_of_events() {
+    let read = |page: &str| {
+        let mut events = 0;
+        let run = crate::wire::event::RunRef::default();
+        crate::wire::akribes::Akribes::new(false)
+            .read_log(&run, page.as_bytes(), &mut |_| events += 1)
+            .map(|page| (events, page.has_more))
+    };
+    let event = r#"{"type":"WorkflowStart","payload":1,"at":"2026-05-07T10:00:00Z"}"#;
+    assert_eq!(
+        read(&format!(r#"{{"events":[{event}],"has_more":true}}"#)),
+        Ok((1, true))
+    );
+    for wrong in [
+        format!("[[{event}]]"),
+        format!(r#"{{"events":{event}}}"#),
+        r#"{"events":null}"#.to_owned(),
+        r#"{"has_more":false}"#.to_owned(),
+    ] {
+        assert_eq!(read(&wrong), Err(Rejection::WrongShape), "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_answer_makes_it_panic(
+        change in any::<u8>(), place in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>(),
+    ) {
+        let task = json!({"task_name": "draft", "model": "m", "input_tokens": 10, "cost_usd": 0.5});
+        for answer in [whole(), json!([whole(), whole()]), json!({"tasks": [task]})] {
+            let mut bytes = answer.to_string().into_bytes();
+            let at = place.index(bytes.len());
+            bytes[at] = change;
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            let (_, _, _) = (row(&bytes), rows(&bytes), tasks(&bytes));
+        }
+    }
 }
