@@ -10,7 +10,7 @@ use thiserror::Error;
 pub use self::send::send;
 use crate::cli::Emit;
 use crate::core::{Core, CoreSettings, UnknownSystem};
-use crate::export::ExportError;
+use crate::export::delivery::DeliveryError;
 use crate::limits::Limits;
 use crate::metrics::catalogue::CatalogueError;
 use crate::metrics::{self, Metrics};
@@ -45,15 +45,9 @@ pub enum ReplayError {
     /// A summary could not be printed.
     #[error("a summary could not be printed")]
     Summary(#[source] serde_json::Error),
-    /// What sends has ended by itself.
-    #[error("the sending of spans ended unexpectedly: this is a fault of runtrail")]
-    Sending,
-    /// A batch that will never fit.
-    #[error("a batch of spans is larger than the outbox takes: raise limits.outbox_bytes_max")]
-    TooLarge,
-    /// The export cannot be set up.
+    /// Not all could be sent.
     #[error(transparent)]
-    Export(#[from] ExportError),
+    Delivery(#[from] DeliveryError),
 }
 
 /// How much is read at once.

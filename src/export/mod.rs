@@ -11,11 +11,13 @@
 //! - [`plan`]: what is sent when; pure, like all of the above but the attempts
 //! - [`exporter`]: the task that does it, [`tally`] what it counts
 //! - [`resend`]: what was refused for good goes once more
+//! - [`delivery`]: the whole of it, for spans that do not run away
 //! - [`probe`](fn@probe): whether it would work, for `runtrail check`
 
 pub mod advice;
 pub mod cause;
 mod clock;
+pub mod delivery;
 pub mod exporter;
 mod grpc;
 mod http;
