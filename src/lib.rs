@@ -14,6 +14,7 @@
 //! - [`net`]: what these two and the listeners share
 //! - [`config`] and [`cli`]: what people choose
 //! - [`replay`]: a recording instead of a feed
+//! - [`backfill`]: the spans of past runs, from the server's logs
 //! - [`sim`]: a simulated server, for the demo, tests and load
 //!
 //! Everything up to and including the batches is pure: bytes and times come in,
@@ -22,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod backfill;
 pub mod check;
 pub mod cli;
 pub mod config;

@@ -142,6 +142,12 @@ pub const LOG_PAGE_EVENTS_MAX: usize = 500;
 /// Wishes that wait to be asked for. Further ones wait in their channel.
 pub const WISHES_MAX: usize = 16_384;
 
+/// Past runs that one backfill sends. For more of them it is asked for in parts.
+pub const BACKFILL_RUNS_MAX: usize = 100_000;
+
+/// Past runs that are read at once, which share what open runs may hold.
+pub const BACKFILL_FOLDS_MAX: usize = 4;
+
 /// Bounds with a default that configuration may change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

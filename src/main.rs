@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use runtrail::cli::{self, Command};
 use runtrail::config::Environment;
 
-use self::commands::{Failure, check, demo, record, replay, resend, run, simulate};
+use self::commands::{Failure, backfill, check, demo, record, replay, resend, run, simulate};
 
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args_os()) {
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Resend(arguments) => resend(&arguments, &environment),
         Command::Demo(arguments) => demo(&arguments, &environment),
         Command::Replay(arguments) => replay(&arguments, &environment),
+        Command::Backfill(arguments) => backfill(&arguments, &environment),
         Command::Record(arguments) => record(&arguments, &environment),
         Command::Simulate(arguments) => simulate(&arguments),
     };

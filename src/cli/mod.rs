@@ -4,6 +4,7 @@
 //! (`chosen`), so that flags, variables and file cannot drift apart. A token is
 //! never a flag: every process of the machine could read it.
 
+mod backfill;
 mod chosen;
 mod live;
 mod replay;
@@ -13,6 +14,7 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+pub use self::backfill::{Backfill, Moment};
 pub use self::chosen::{Chosen, OfDemo, OfReplay, OfResend, OfSidecar, OfSource, Part};
 pub use self::live::{Check, Record, Resend, Run};
 pub use self::replay::{Emit, Replay};
@@ -61,6 +63,12 @@ pub enum Command {
     /// Prints JSON lines, or Prometheus text. Runs still open at the end of the
     /// recording are closed as abandoned.
     Replay(Replay),
+    /// Send the spans of past runs, made from the server's logs.
+    ///
+    /// They are the spans that `run` sends, with the same ids; metrics stay as they
+    /// are. Runs that are still open are left alone. Exits with 0 when all runs
+    /// that were found are sent, and with 1 when some are not.
+    Backfill(Backfill),
     /// Write a live feed into a file that `replay` reads.
     ///
     /// The bytes are written as they come, so the file holds all content of the

@@ -1,5 +1,6 @@
 //! The commands, each in one straight line.
 
+mod backfill;
 mod demo;
 mod live;
 mod replay;
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+pub(crate) use self::backfill::backfill;
 pub(crate) use self::demo::{demo, simulate};
 pub(crate) use self::live::{check, record, run};
 pub(crate) use self::replay::replay;

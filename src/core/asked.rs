@@ -110,6 +110,18 @@ impl Core {
         self.take_rows(wish, rows, now);
     }
 
+    /// Takes a run that is over, by its row: it is read from its log, as one that
+    /// was missed.
+    pub fn handle_past_run(&mut self, row: RowOfRun, now: Time) {
+        let listed = Wish::ListRuns {
+            project: row.project.unwrap_or_default(),
+            since: None,
+            status: None,
+            offset: 0,
+        };
+        self.take_rows(&listed, Some(vec![without_message(row)]), now);
+    }
+
     /// Reads an answer, if it can be read.
     fn read_answer<T>(
         &mut self,
