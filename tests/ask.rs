@@ -545,6 +545,23 @@ async fn no_more_is_asked_at_once_than_may_be() {
 }
 
 #[tokio::test]
+async fn no_more_is_asked_within_a_second_than_may_be() {
+    let server = Server::new().await;
+    let mut settings = settings(server.url());
+    settings.per_second_max = 1;
+    let mut asking = Asking::new(settings);
+    for _ in 0..2 {
+        asking.wish(row("r")).await;
+    }
+    server.answer(ok("{}")).await;
+    assert!(server.is_untouched().await);
+    server.answer(ok("{}")).await;
+    for _ in 0..2 {
+        assert!(matches!(asking.answer().await.reply, Reply::Row(_)));
+    }
+}
+
+#[tokio::test]
 async fn no_more_is_asked_than_somebody_takes_the_answers_of() {
     let server = Server::new().await;
     let mut asking = Asking::with_room(one_by_one(server.url()), 1);
