@@ -84,8 +84,9 @@ enum Item {
 }
 
 impl Feed {
-    /// A client that was heard of as `number`, and goes on after this place.
-    pub(super) fn new(hub: Arc<Hub>, number: u64, scope: Scope, after: Option<u64>) -> Self {
+    /// A client that goes on after this place. Where that is, is known before
+    /// anybody is told that the feed is open: who then begins a run is heard.
+    pub(super) fn new(hub: Arc<Hub>, scope: Scope, after: Option<u64>) -> Self {
         let (position, joined) = hub.look(|state| {
             let end = state.log.end();
             let after = after.filter(|_| hub.settings.feed.replays);
@@ -93,7 +94,7 @@ impl Feed {
         });
         Self {
             hub,
-            number,
+            number: 0,
             scope,
             position,
             joined,
@@ -102,8 +103,9 @@ impl Feed {
         }
     }
 
-    /// Tells it everything, until one of both is gone.
-    pub(super) async fn run(mut self, mut outlet: Outlet) {
+    /// Tells it everything, as the feed of this number, until one of both is gone.
+    pub(super) async fn run(mut self, number: u64, mut outlet: Outlet) {
+        self.number = number;
         let told = self.tell(&mut outlet).await;
         self.hub.close_feed(self.number);
         drop(told);

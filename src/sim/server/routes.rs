@@ -93,14 +93,14 @@ impl Router {
         if let Some(project) = project {
             self.may_see(reach, project)?;
         }
-        let (number, cut_in) = self.hub.open_feed();
-        let (outlet, body) = outlet(cut_in);
         let after = wanted.last_event_id();
         let hub = Arc::clone(&self.hub);
-        match &self.recorded {
+        let body = match &self.recorded {
             Some(recorded) => {
-                let recorded = Arc::clone(recorded);
-                tokio::spawn(recorded.run(hub, number, after, outlet));
+                let (number, cut_in) = self.hub.open_feed();
+                let (outlet, body) = outlet(cut_in);
+                tokio::spawn(Arc::clone(recorded).run(hub, number, after, outlet));
+                body
             }
             None => {
                 let scope = Scope {
@@ -108,9 +108,13 @@ impl Router {
                         .map_or_else(|| reach.0.clone(), |project| Some(vec![project])),
                     script: wanted.query("script_name").map(str::to_owned),
                 };
-                tokio::spawn(Feed::new(hub, number, scope, after).run(outlet));
+                let feed = Feed::new(hub, scope, after);
+                let (number, cut_in) = self.hub.open_feed();
+                let (outlet, body) = outlet(cut_in);
+                tokio::spawn(feed.run(number, outlet));
+                body
             }
-        }
+        };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
