@@ -302,6 +302,57 @@ fn a_body_that_rests_at_the_front_does_not_hold_back_the_rest() {
 }
 
 #[test]
+fn many_bodies_that_rest_at_the_front_are_copied_in_one_go() {
+    let files = Faulty::new();
+    let (outbox, _) = open(&files);
+    let bodies = fill(&outbox);
+    let ids: Vec<BodyId> = (0..bodies).map(|_| take_oldest(&outbox)).collect();
+    // All but ten are settled at once.
+    outbox.lock().settling.extend(&ids[10..bodies - 1]);
+    outbox.acknowledge(ids[bodies - 1]).unwrap();
+    let status = outbox.status();
+    assert_eq!(status.batches, 10);
+    let garbage = status.disk_bytes - status.bytes as u64;
+    assert!(garbage < SETTINGS.limit_bytes / 2 + 1_000, "{status:?}");
+    assert_eq!(offered(&open(&files.crash(1)).0).len(), 10);
+}
+
+#[test]
+fn halves_leave_room_to_copy_what_rests_at_the_front() {
+    let outbox = Outbox::in_memory(SETTINGS).unwrap();
+    fill(&outbox);
+    let halve = |id| outbox.replace(id, &[packed(&[1; 200]), packed(&[2; 200])]);
+    while halve(take_oldest(&outbox)).is_ok() {}
+    let status = outbox.status();
+    assert!(status.disk_bytes > outbox.bounds.push, "{status:?}");
+    assert!(status.disk_bytes <= outbox.bounds.replace, "{status:?}");
+    assert!(outbox.bounds.replace < SETTINGS.limit_bytes);
+}
+
+#[test]
+fn what_alone_tells_how_far_it_was_is_not_deleted() {
+    let files = Faulty::new();
+    let arc: Arc<dyn Files> = Arc::new(files.clone());
+    let bounds = Bounds::new(SETTINGS).log;
+    let (mut log, _) = super::super::log::Log::open(arc, "outbox", bounds).unwrap();
+    let mark = Mark {
+        through: 9,
+        next_number: 4,
+        completes: None,
+    };
+    log.append(&record::mark(mark)).unwrap();
+    // A segment whose own mark was lost.
+    log.roll().unwrap();
+    log.append(&record::settled(&[])).unwrap();
+    log.commit().unwrap();
+    drop(log);
+    let (outbox, _) = open(&files);
+    outbox.reclaim(&mut outbox.lock_writer()).unwrap();
+    let (outbox, recovery) = open(&files);
+    assert_eq!((recovery.through, outbox.horizon()), (9, 4));
+}
+
+#[test]
 fn several_acknowledgements_that_wait_take_one_sync() {
     let files = Faulty::new();
     let (outbox, _) = open(&files);
@@ -359,6 +410,24 @@ fn a_full_disk_refuses_pushes_and_keeps_acknowledgements_in_memory() {
     let (crashed, recovery) = open(&files.crash(1));
     assert_eq!(recovery.batches, 4);
     assert_eq!(offered(&crashed)[3], [11; 100]);
+}
+
+#[test]
+fn what_was_deleted_needs_no_record_and_to_delete_takes_no_room() {
+    let files = Faulty::new();
+    let (outbox, _) = open(&files);
+    for n in 0..10 {
+        push(&outbox, &[n; 300]).unwrap();
+    }
+    let before = files.bytes_used();
+    files.bound(0);
+    for _ in 0..10 {
+        outbox.acknowledge(take_oldest(&outbox)).unwrap();
+    }
+    assert!(outbox.status().is_full_disk && files.bytes_used() < before / 2);
+    let unrecorded = outbox.lock().unrecorded.len();
+    assert!((1..5).contains(&unrecorded), "{unrecorded}");
+    assert_eq!(open(&files.crash(1)).1.batches, unrecorded);
 }
 
 #[test]
