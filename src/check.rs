@@ -119,13 +119,13 @@ fn token(token: Option<&TokenSource>) -> Result<String, String> {
 /// What the backend refused for good. A running sidecar is not disturbed.
 fn quarantined(config: &Config) -> Result<String, String> {
     let Some(dir) = &config.store.dir else {
-        return Ok("none: what the backend refuses for good is dropped".to_owned());
+        return Ok("none: what the backend refuses is dropped".to_owned());
     };
     let files = StoreDir::look(dir).map_err(|error| error.to_string())?;
     let listing = files.map(quarantine::list).transpose();
     match listing.map_err(|error| error.to_string())? {
         Some(listing) if listing.batches > 0 => Ok(listed(&listing)),
-        _ => Ok("nothing was refused for good".to_owned()),
+        _ => Ok("nothing was refused".to_owned()),
     }
 }
 
@@ -137,7 +137,7 @@ fn listed(listing: &Listing) -> String {
         said => format!("{reason}: spans {spans}, last said {said:?}"),
     });
     format!(
-        "refused for good: batches {}, spans {}, {}, from {} to {} ({}); `runtrail resend` sends them again",
+        "refused: batches {}, spans {}, {}, from {} to {} ({}); `runtrail resend` sends them again",
         listing.batches,
         listing.spans,
         Size(listing.bytes as usize),
