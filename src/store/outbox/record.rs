@@ -192,6 +192,50 @@ mod tests {
         assert_eq!(read(&mark(far)), Some(Record::Mark(far)));
     }
 
+    /// What is on disks is read by later versions: a change of these bytes is a
+    /// new kind of record.
+    #[test]
+    fn the_bytes_of_a_record_do_not_change() {
+        let id = BodyId {
+            number: 300,
+            place: 2,
+        };
+        let head = BodyHead {
+            id,
+            width: 3,
+            pushed: Time(4),
+            through: 5,
+            group: 6,
+            is_last: true,
+            spans: 7,
+            plain_bytes: 8,
+            compression: Compression::Gzip,
+            body_bytes: 1,
+        };
+        let same = [0xac, 2, 2, 3, 4, 5, 6, 1, 7, 8, 0, 1];
+        let whole = [&[BODY][..], &same, b"b"].concat();
+        assert_eq!(body(&head, b"b"), whole);
+        assert_eq!(moved(&head, b"b"), [&[MOVED][..], &same, b"b"].concat());
+        let half = |body| Packed {
+            body: Bytes::from_static(body),
+            compression: Compression::None,
+            spans: 1,
+            plain_bytes: 1,
+        };
+        assert_eq!(
+            replaced(id, &[head, head], &[half(b"x"), half(b"y")]),
+            [&[REPLACED, 0xac, 2, 2][..], &same, &same, b"xy"].concat()
+        );
+        assert_eq!(settled(&[id, id]), [SETTLED, 2, 0xac, 2, 2, 0xac, 2, 2]);
+        let far = Mark {
+            through: 1,
+            next_number: 2,
+            completes: Some(3),
+        };
+        assert_eq!(mark(far), [MARK, 1, 2, 1, 3]);
+        assert_eq!([BODY, MOVED, REPLACED, SETTLED, MARK], [1, 2, 3, 4, 5]);
+    }
+
     #[test]
     fn no_head_is_longer_than_said() {
         let largest = head(u64::MAX, b"");
