@@ -6,13 +6,13 @@
 mod support;
 
 use runtrail::core::{Core, CoreSettings};
-use runtrail::run::outputs::Wish;
+use runtrail::run::outputs::{GapCause, Wish};
 use runtrail::run::table::NoAnswer;
 use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
 use serde_json::{Value, json};
 use support::trace::{attribute, spans};
-use support::{Feed, batches, core, settings, sse, usage};
+use support::{Feed, Line, batches, core, settings, sse, usage};
 
 const HOUR: u64 = 3_600_000_000_000;
 
@@ -178,6 +178,73 @@ fn a_page_that_nobody_waits_for_changes_nothing() {
         core.poll_summary().expect("the run has ended").verified,
         "match"
     );
+}
+
+/// A page of a log in which a run goes on; an empty one does not say where it ends.
+fn page(lines: &[Line]) -> String {
+    let events: Vec<Value> = lines.iter().map(Line::logged).collect();
+    let last = lines.last().map(|line| line.seq);
+    json!({"events": events, "complete": false, "has_more": false, "next_after_id": last})
+        .to_string()
+}
+
+fn cut(core: &mut Core, at: u64) {
+    core.handle_gap(0, GapCause::Disconnect, Time(at));
+}
+
+fn asked_after(core: &mut Core) -> Option<u64> {
+    let wishes = std::iter::from_fn(|| core.poll_wish());
+    let after = wishes.filter_map(|wish| match wish {
+        Wish::ReadLog { after, .. } => Some(after),
+        _ => None,
+    });
+    after.last()
+}
+
+#[test]
+fn what_an_earlier_page_held_is_not_taken_again_when_the_last_one_is_empty() {
+    let feed = one_task();
+    let mut core = repairing();
+    core.handle_connect(0, Some(Time(1)));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[..1], 1), Some(Time(2)));
+    cut(&mut core, 3);
+    core.handle_reconnect(0, Some(Time(4)));
+    assert_eq!(asked_after(&mut core), Some(0));
+    cut(&mut core, 5);
+    let first = page(&feed.lines[..3]);
+    core.handle_log_page(&run(&feed), 0, first.as_bytes(), Time(6));
+    assert_eq!(asked_after(&mut core), None, "more may be missed");
+    core.handle_reconnect(0, Some(Time(7)));
+    assert_eq!(asked_after(&mut core), Some(feed.lines[2].seq));
+    // The server goes back to what was missed.
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[1..3], 1), Some(Time(8)));
+    let after = feed.lines[2].seq;
+    core.handle_log_page(&run(&feed), after, page(&[]).as_bytes(), Time(9));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[3..], 1), Some(Time(10)));
+    let summary = core.poll_summary().expect("the run has ended");
+    assert_eq!((summary.verified, summary.tasks.total), ("match", 1));
+    core.handle_end_of_runs();
+    assert_eq!(spans(&batches(&mut core)).len(), 2);
+}
+
+#[test]
+fn an_empty_page_is_not_the_last_one_while_the_feed_is_away() {
+    let feed = one_task();
+    let mut core = repairing();
+    core.handle_connect(0, Some(Time(1)));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[..1], 1), Some(Time(2)));
+    cut(&mut core, 3);
+    core.handle_reconnect(0, Some(Time(4)));
+    assert_eq!(asked_after(&mut core), Some(0));
+    cut(&mut core, 5);
+    core.handle_log_page(&run(&feed), 0, page(&[]).as_bytes(), Time(6));
+    core.handle_reconnect(0, Some(Time(7)));
+    assert_eq!(asked_after(&mut core), Some(0), "the task was missed");
+    let all = page(&feed.lines[..3]);
+    core.handle_log_page(&run(&feed), 0, all.as_bytes(), Time(8));
+    core.handle_bytes(0, &sse(&feed.script, &feed.lines[3..], 1), Some(Time(9)));
+    let summary = core.poll_summary().expect("the run has ended");
+    assert_eq!((summary.verified, summary.tasks.passed), ("match", 1));
 }
 
 #[test]

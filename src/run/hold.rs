@@ -156,10 +156,13 @@ impl Hold {
             .rebuilt
             .as_ref()
             .is_some_and(|rebuilt| rebuilt.run.is_some());
-        let after = page.next_after?;
         if ended || (page.complete && !page.has_more) {
             return None;
         }
+        let Some(after) = page.next_after else {
+            // There is nothing behind what was read before, or not yet.
+            return broken.then_some(self.asked_after);
+        };
         let reached = match (self.live.is_empty(), self.live_from) {
             _ if broken => false,
             // The page was asked for after the gap: whatever it does not hold is still to come.
@@ -171,11 +174,18 @@ impl Hold {
         (page.has_more || !reached).then_some(after)
     }
 
-    /// The rebuilt run takes the place of the live one.
+    /// How far the log has been read with this page: an empty one does not say.
+    pub(super) fn read_to(&self, page: LogPage) -> Option<u64> {
+        let before = (self.asked_after > 0).then_some(self.asked_after);
+        page.next_after.or(before)
+    }
+
+    /// The rebuilt run takes the place of the live one. Its log has been read up
+    /// to this place.
     pub(super) fn adopt(
         self,
         live: Fold,
-        page: LogPage,
+        read_to: Option<u64>,
         room: Room,
         published: &Published,
         streamed_from: Option<u64>,
@@ -193,14 +203,14 @@ impl Hold {
         // A log that keeps no pieces of streams, though some came live from where it
         // has been read, must not cost those. One that keeps them knows better than
         // a feed with gaps.
-        let read = |from: u64| page.next_after.is_none_or(|to| from <= to);
+        let read = |from: u64| read_to.is_none_or(|to| from <= to);
         let logged_streams = rebuilt.fold.streamed() || !streamed_from.is_some_and(read);
         for kept in &self.live {
             let Ok(event) = postcard::from_bytes::<Event<'_>>(kept) else {
                 continue;
             };
             let lent = !logged_streams && matches!(event.what, What::Chunk(_));
-            if rebuilt.run.is_none() && !lent && !rebuilt.has(&event, page.next_after) {
+            if rebuilt.run.is_none() && !lent && !rebuilt.has(&event, read_to) {
                 let time = event.at.unwrap_or_else(|| rebuilt.fold.last());
                 let moment = Moment { at: event.at, time };
                 rebuilt.apply(event, moment, room);

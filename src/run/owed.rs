@@ -219,12 +219,13 @@ fn send(
     out: &mut Vec<Output>,
 ) {
     let empty = Fold::new(Arc::clone(&owed.meta), owed.start, &settings.limits);
+    let read_to = hold.read_to(page);
     let Adopted {
         mut fold,
         nodes,
         ended,
         ..
-    } = hold.adopt(empty, page, room, &owed.published, None);
+    } = hold.adopt(empty, read_to, room, &owed.published, None);
     for unsent in nodes {
         let node = Box::new(unsent.node);
         out.push(Output::Node(

@@ -367,14 +367,15 @@ impl TrackedRun {
             Fold::new(Arc::clone(&self.meta), self.heard, &settings.limits),
         );
         let row_end = hold.row_end;
+        let read_to = hold.read_to(page);
         let Adopted {
             fold,
             nodes,
             ended,
             newest,
-        } = hold.adopt(live, page, room, &self.published, self.streamed_from);
+        } = hold.adopt(live, read_to, room, &self.published, self.streamed_from);
         self.fold = fold;
-        self.repeats.read_log(page.next_after, newest);
+        self.repeats.read_log(read_to, newest);
         out.push(Output::Repaired(Repair::Repaired));
         self.give_out(nodes, settings, out);
         if !self.withholding {
