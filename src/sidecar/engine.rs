@@ -75,6 +75,8 @@ pub struct ExportParts {
     pub durable_through: watch::Receiver<u64>,
     /// The same, as it was found at the start.
     pub found_through: u64,
+    /// How many bodies it held then.
+    pub found_batches: usize,
     /// What waits for the backend.
     pub outbox: Arc<Outbox>,
     /// What the backend refused for good.

@@ -143,6 +143,13 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         metrics.register(Group::Export)?;
     }
     metrics.register(Group::Store)?;
+    // Who ended in good order had nothing on its way.
+    let redelivered = match (&export, &config.export) {
+        (Some(parts), Some(settings)) if entries > 0 => {
+            parts.found_batches.min(settings.in_flight_max) as u64
+        }
+        _ => 0,
+    };
     let safety = match (files, journal) {
         (Some(files), Some(journal)) => {
             if entries > 0 {
@@ -209,6 +216,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         safety,
         store: StoreStatus {
             corrupt_records: damaged,
+            redelivered_batches: redelivered,
             ..StoreStatus::default()
         },
         run_lines,
@@ -265,6 +273,7 @@ fn start_export(
         batches: Some(packer.batches),
         durable_through: packer.durable_through,
         found_through: found.through,
+        found_batches: found.batches,
         outbox,
         quarantine,
         tally,
