@@ -132,35 +132,20 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         }
         None => (None, None),
     };
+    let recovered = recovered(&config, files.clone(), export.as_ref()).await?;
+    let store = told(&config, &recovered, export.as_ref());
     let Recovered {
         core,
         mut metrics,
         journal,
-        entries,
-        damaged,
-    } = recovered(&config, files.clone(), export.as_ref()).await?;
+        ..
+    } = recovered;
     if export.is_some() {
         metrics.register(Group::Export)?;
     }
     metrics.register(Group::Store)?;
-    // Who ended in good order had nothing on its way.
-    let redelivered = match (&export, &config.export) {
-        (Some(parts), Some(settings)) if entries > 0 => {
-            parts.found_batches.min(settings.in_flight_max) as u64
-        }
-        _ => 0,
-    };
     let safety = match (files, journal) {
         (Some(files), Some(journal)) => {
-            if entries > 0 {
-                tracing::info!(entries, "going on from what was written before");
-            }
-            if damaged > 0 {
-                tracing::error!(
-                    damaged,
-                    "records of the store are damaged, and were left out"
-                );
-            }
             let limit_bytes = journal.limit_bytes();
             let keeper = Keeper::start(files, journal).map_err(StartError::Thread)?;
             let every = config.store.checkpoint_every;
@@ -214,11 +199,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         export,
         asker,
         safety,
-        store: StoreStatus {
-            corrupt_records: damaged,
-            redelivered_batches: redelivered,
-            ..StoreStatus::default()
-        },
+        store,
         run_lines,
         finished: hooks.finished,
         logs: hooks.logs,
@@ -315,6 +296,34 @@ async fn recovered(
     match recovery.await {
         Ok(recovered) => recovered,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+/// Tells what was found in the store, in words and for the metrics.
+fn told(config: &Config, recovered: &Recovered, export: Option<&ExportParts>) -> StoreStatus {
+    let Recovered {
+        entries, damaged, ..
+    } = *recovered;
+    if entries > 0 {
+        tracing::info!(entries, "going on from what was written before");
+    }
+    if damaged > 0 {
+        tracing::error!(
+            damaged,
+            "records of the store are damaged, and were left out"
+        );
+    }
+    // Who ended in good order had nothing on its way.
+    let redelivered = match (export, &config.export) {
+        (Some(parts), Some(settings)) if entries > 0 => {
+            parts.found_batches.min(settings.in_flight_max) as u64
+        }
+        _ => 0,
+    };
+    StoreStatus {
+        corrupt_records: damaged,
+        redelivered_batches: redelivered,
+        ..StoreStatus::default()
     }
 }
 

@@ -1,5 +1,13 @@
 //! The main loop: it owns the core, the metrics and the book, and nothing else
 //! touches them. What comes in: news of the feeds, questions, and time.
+//!
+//! - `heard`: news of the feeds, and answers of the server
+//! - `kept`: what is put into safety before anything that came of it is given away
+//! - `answers`: what is said to who asks
+
+mod answers;
+mod heard;
+mod kept;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,27 +16,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::book::{Book, Finished, RunRow};
+use super::book::{Book, Finished};
 use super::safety::Safety;
-use crate::admin::{Ask, RunDetail, RunsPage, RunsQuery};
+use crate::admin::Ask;
 use crate::core::Core;
 use crate::export::ExportTally;
-use crate::limits::{FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX};
 use crate::logs::{LineWriter, Logs};
 use crate::metrics::Metrics;
 use crate::metrics::store::StoreStatus;
 use crate::net::clock::now;
-use crate::run::outputs::{GapCause, OpenRun, Wish};
+use crate::run::outputs::Wish;
 use crate::run::summary::RunSummary;
-use crate::run::table::NoAnswer;
-use crate::run::trace_id;
-use crate::source::ask::{Answer, Reply};
-use crate::source::{FeedNews, FromFeed, Loss, LossKind, Resume};
+use crate::source::FromFeed;
+use crate::source::ask::Answer;
 use crate::store::outbox::Outbox;
 use crate::store::{Quarantine, StoreFailed};
 use crate::trace::batch::Batch;
 use crate::trace::body::spans;
-use crate::wire::event::RunRef;
 use crate::wire::time::Time;
 
 /// What the main loop is made of.
@@ -119,23 +123,6 @@ async fn answered(asker: &mut Option<AskerParts>) -> Option<Answer> {
     }
 }
 
-/// The run that a wish is about.
-fn run_of(wish: &Wish) -> RunRef<'_> {
-    let (project, id) = match wish {
-        Wish::ReadLog {
-            project, run_id, ..
-        }
-        | Wish::AskRow { project, run_id }
-        | Wish::AskFacts { project, run_id } => (*project, Some(run_id.as_ref().into())),
-        Wish::ListRuns { project, .. } => (Some(*project), None),
-    };
-    RunRef {
-        project,
-        id,
-        ..RunRef::default()
-    }
-}
-
 /// Ends when it is so far, or nobody is left to say so.
 async fn reached(phase: &mut watch::Receiver<Phase>, wanted: Phase) {
     let _ = phase.wait_for(|phase| *phase >= wanted).await;
@@ -191,12 +178,6 @@ impl Pace {
         *self = Self { wall, steady };
         wall.since(expected) > JUMP || expected.since(wall) > JUMP
     }
-}
-
-/// A run on a page of the API.
-enum Listed<'b> {
-    Open(OpenRun),
-    Finished(&'b Finished),
 }
 
 /// What is known of a feed's connection.
@@ -277,198 +258,6 @@ impl Engine {
         self.keep(asks).await?;
         self.give_out(Amount::AsFits).await;
         self.checkpoint().await
-    }
-
-    /// What the core was told is in the journal when this returns.
-    async fn keep(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), StoreFailed> {
-        let Some(safety) = &self.parts.safety else {
-            self.parts.core.clear_entries();
-            return Ok(());
-        };
-        let entries = Safety::entries(&self.parts.core);
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let keeper = safety.keeper();
-        let append = async move { keeper.append(entries).await };
-        tokio::pin!(append);
-        let written = loop {
-            // The disk may take its time, and others want to know that we live.
-            tokio::select! {
-                written = &mut append => break written,
-                Some(ask) = asks.recv() => self.answer(ask),
-            }
-        };
-        let parts = &mut self.parts;
-        match &mut parts.safety {
-            Some(safety) => safety.appended(written, &mut parts.core),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes a checkpoint when there is one to be written, and lets one count
-    /// when it may.
-    async fn checkpoint(&mut self) -> Result<(), StoreFailed> {
-        let is_due = self.parts.safety.as_ref().is_some_and(Safety::is_due);
-        if is_due && self.room_to_pack().is_none() {
-            self.parts.core.handle_drain();
-            self.give_out(Amount::AsFits).await;
-            let parts = &mut self.parts;
-            // What is still to be packed would be missing from it: next time.
-            if let Some(safety) = &mut parts.safety
-                && !parts.core.has_batches()
-            {
-                let through = self.given_through;
-                safety
-                    .save(&mut parts.core, &parts.metrics, through)
-                    .await?;
-            }
-        }
-        let durable = self.durable_through();
-        let parts = &mut self.parts;
-        if let Some(safety) = &mut parts.safety {
-            safety.install(durable, &mut parts.core, now()).await?;
-        }
-        Ok(())
-    }
-
-    /// The last checkpoint, if all that it needs is stored: it saves the next
-    /// start the reading of the journal.
-    async fn save_last(&mut self) -> Result<(), StoreFailed> {
-        let durable = self.durable_through();
-        let parts = &mut self.parts;
-        let Some(safety) = &mut parts.safety else {
-            return Ok(());
-        };
-        if durable < self.given_through {
-            return Ok(());
-        }
-        let entries = Safety::entries(&parts.core);
-        if !entries.is_empty() {
-            let written = safety.keeper().append(entries).await;
-            safety.appended(written, &mut parts.core)?;
-        }
-        let through = self.given_through;
-        safety
-            .save(&mut parts.core, &parts.metrics, through)
-            .await?;
-        safety.install(durable, &mut parts.core, now()).await
-    }
-
-    /// What of the order of inputs is complete on disk.
-    fn durable_through(&self) -> u64 {
-        match &self.parts.export {
-            Some(export) => *export.durable_through.borrow(),
-            None => u64::MAX,
-        }
-    }
-
-    fn is_crowded(&self) -> bool {
-        self.parts.safety.as_ref().is_some_and(Safety::is_crowded)
-    }
-
-    /// What the server answered.
-    fn learn(&mut self, Answer { wish, reply }: Answer) {
-        let now = now();
-        let core = &mut self.parts.core;
-        let why = match reply {
-            Reply::GaveUp => NoAnswer::NotNow,
-            _ => NoAnswer::ForGood,
-        };
-        match (&wish, reply) {
-            (Wish::ReadLog { after, .. }, Reply::LogPage(page)) => {
-                core.handle_log_page(&run_of(&wish), *after, &page, now);
-            }
-            (Wish::ReadLog { .. }, _) => core.handle_log_refused(&run_of(&wish), why, now),
-            (Wish::AskRow { .. }, Reply::Row(row)) => {
-                core.handle_row(&run_of(&wish), Some(&row), now);
-            }
-            (Wish::AskRow { .. }, Reply::Gone | Reply::Forbidden) => {
-                core.handle_row(&run_of(&wish), None, now);
-            }
-            // It is over when it has been waited for long enough.
-            (Wish::AskRow { .. }, _) => {}
-            (Wish::AskFacts { .. }, Reply::Facts { row, tasks }) => {
-                core.handle_facts(&run_of(&wish), row.as_deref(), tasks.as_deref(), now);
-            }
-            (Wish::AskFacts { .. }, _) => core.handle_facts(&run_of(&wish), None, None, now),
-            (Wish::ListRuns { .. }, Reply::Runs(rows)) => {
-                core.handle_rows(&wish, Some(&rows), now);
-            }
-            (Wish::ListRuns { .. }, _) => core.handle_rows(&wish, None, now),
-        }
-    }
-
-    /// Hears what waits, up to the bytes of one large piece: a server sends many
-    /// small ones, and what is to be done after them is done once for all.
-    fn hear_all(&mut self, first: FromFeed, feeds: &mut mpsc::Receiver<FromFeed>) {
-        let mut bytes = first.news.size();
-        self.hear(first);
-        for _ in 1..FEED_PIECES_MAX {
-            if bytes >= FEED_PIECE_BYTES_MAX {
-                return;
-            }
-            let Ok(next) = feeds.try_recv() else { return };
-            bytes += next.news.size();
-            self.hear(next);
-        }
-    }
-
-    fn hear(&mut self, FromFeed { feed, news }: FromFeed) {
-        let now = now();
-        match news {
-            FeedNews::Bytes(bytes) => self.parts.core.handle_bytes(feed, &bytes, Some(now)),
-            FeedNews::Resume(reply) => {
-                let resume = Resume {
-                    cursor: self.parts.core.last_event_id(feed).to_owned(),
-                    retry: self.parts.core.retry(feed),
-                };
-                // A feed that was stopped meanwhile does not listen.
-                let _ = reply.send(resume);
-            }
-            FeedNews::Connected => self.connected(feed, now),
-            FeedNews::Lost(loss) => self.lost(feed, &loss, now),
-        }
-    }
-
-    fn connected(&mut self, feed: usize, now: Time) {
-        let Some(state) = self.feeds.get_mut(feed) else {
-            return;
-        };
-        if state.seen {
-            self.parts.metrics.source_reconnected(now);
-            self.parts.core.handle_reconnect(feed, Some(now));
-        } else {
-            self.parts.core.handle_connect(feed, Some(now));
-        }
-        *state = FeedState {
-            connected: true,
-            seen: true,
-            refused: false,
-        };
-        self.tell_feeds(now);
-    }
-
-    fn lost(&mut self, feed: usize, loss: &Loss, now: Time) {
-        let Some(state) = self.feeds.get_mut(feed) else {
-            return;
-        };
-        state.connected = false;
-        state.refused = matches!(loss.kind, LossKind::Refused(_) | LossKind::Token);
-        if loss.was_connected {
-            self.parts.core.handle_end_of_input(feed, Some(now));
-            self.parts.core.handle_gap(feed, GapCause::Disconnect, now);
-        }
-        self.tell_feeds(now);
-    }
-
-    fn tell_feeds(&mut self, now: Time) {
-        let connected = self.feeds.iter().all(|feed| feed.connected);
-        let refused = self.feeds.iter().any(|feed| feed.refused);
-        self.parts.metrics.set_source_connected(connected, now);
-        self.parts
-            .metrics
-            .set_source_paused("refused", refused, now);
     }
 
     fn tick(&mut self) {
@@ -631,78 +420,6 @@ impl Engine {
             let _ = watcher.try_send(FinishedRun { summary, spans });
         }
     }
-
-    fn answer(&self, ask: Ask) {
-        // Whoever no longer waits for the answer does not get it.
-        match ask {
-            Ask::Alive(reply) => drop(reply.send(())),
-            Ask::Runs(query, reply) => drop(reply.send(self.runs(&query))),
-            Ask::Run(id, reply) => drop(reply.send(self.run_detail(&id))),
-        }
-    }
-
-    fn runs(&self, query: &RunsQuery) -> RunsPage {
-        let now = now();
-        let fits = |state: &str, workflow: &str, open: bool| {
-            let by_state = match query.state.as_deref() {
-                None => true,
-                Some("open") => open,
-                Some("finished") => !open,
-                Some(wanted) => state == wanted,
-            };
-            by_state
-                && query
-                    .workflow
-                    .as_deref()
-                    .is_none_or(|wanted| workflow == wanted)
-        };
-        let core = &self.parts.core;
-        let open = core.runs();
-        let open = open.filter(|run| fits(run.state(), &run.meta.workflow, true));
-        let finished = self.parts.book.all_finished();
-        let finished = finished.filter(|run| fits(run.row.state, &run.row.workflow, false));
-        // A page is short, and the rows of all runs are not: only those on it are made.
-        let mut all: Vec<(Time, Listed<'_>)> = open
-            .map(|run| (run.start, Listed::Open(run)))
-            .chain(finished.map(|run| (run.row.started_at, Listed::Finished(run))))
-            .collect();
-        all.sort_unstable_by_key(|(start, _)| std::cmp::Reverse(*start));
-        all.truncate(query.limit);
-        let row = |listed: Listed<'_>| match listed {
-            Listed::Open(run) => RunRow::of_open(&run, now),
-            Listed::Finished(run) => run.row.clone(),
-        };
-        RunsPage {
-            open: core.open_runs(),
-            finished: self.parts.book.all_finished().count(),
-            runs: all.into_iter().map(|(_, listed)| row(listed)).collect(),
-        }
-    }
-
-    fn run_detail(&self, id: &str) -> Option<RunDetail> {
-        let (core, book) = (&self.parts.core, &self.parts.book);
-        let by_trace = trace_id::parse(id);
-        let open = by_trace.and_then(|trace_id| core.run(&trace_id));
-        if let Some(run) = open.or_else(|| core.runs().find(|run| *run.meta.run_id == *id)) {
-            let summary = core.summary_so_far(&run.meta.trace_id)?;
-            return Some(RunDetail {
-                row: RunRow::of_open(&run, now()),
-                summary: Arc::from(serde_json::to_string(&summary).ok()?),
-                spans: book.spans(&run.meta.trace_id),
-            });
-        }
-        let finished = match by_trace.and_then(|trace_id| book.finished(&trace_id)) {
-            Some(finished) => finished,
-            None => book
-                .all_finished()
-                .find(|run| *run.row.execution_id == *id)?,
-        };
-        Some(RunDetail {
-            row: finished.row.clone(),
-            summary: Arc::clone(&finished.summary),
-            spans: book.spans(&finished.row.trace_id),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -711,12 +428,14 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, Environment, Flags};
+    use crate::limits::FEED_PIECE_BYTES_MAX;
     use crate::metrics::Settings;
+    use crate::source::FeedNews;
     use crate::wire::dialect::Dialect;
 
     /// What is counted of a recording that waits in pieces of this size.
     async fn counted(piece_bytes: usize) -> String {
-        let feed = Bytes::from_static(include_bytes!("../../examples/feeds/review.sse"));
+        let feed = Bytes::from_static(include_bytes!("../../../examples/feeds/review.sse"));
         let variables = Environment::from_iter([("AKRIBES_URL", "http://localhost:1")]);
         let config = Config::load(&Flags::default(), &variables).unwrap();
         let metrics = Metrics::new(&Settings::new(&config.limits, Dialect::SYSTEMS)).unwrap();

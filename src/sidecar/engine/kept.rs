@@ -1,0 +1,99 @@
+//! How the main loop keeps what it was told, and what it has come to.
+
+use tokio::sync::mpsc;
+
+use super::{Amount, Engine};
+use crate::admin::Ask;
+use crate::net::clock::now;
+use crate::sidecar::safety::Safety;
+use crate::store::StoreFailed;
+
+impl Engine {
+    /// What the core was told is in the journal when this returns.
+    pub(super) async fn keep(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), StoreFailed> {
+        let Some(safety) = &self.parts.safety else {
+            self.parts.core.clear_entries();
+            return Ok(());
+        };
+        let entries = Safety::entries(&self.parts.core);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let keeper = safety.keeper();
+        let append = async move { keeper.append(entries).await };
+        tokio::pin!(append);
+        let written = loop {
+            // The disk may take its time, and others want to know that we live.
+            tokio::select! {
+                written = &mut append => break written,
+                Some(ask) = asks.recv() => self.answer(ask),
+            }
+        };
+        let parts = &mut self.parts;
+        match &mut parts.safety {
+            Some(safety) => safety.appended(written, &mut parts.core),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a checkpoint when there is one to be written, and lets one count
+    /// when it may.
+    pub(super) async fn checkpoint(&mut self) -> Result<(), StoreFailed> {
+        let is_due = self.parts.safety.as_ref().is_some_and(Safety::is_due);
+        if is_due && self.room_to_pack().is_none() {
+            self.parts.core.handle_drain();
+            self.give_out(Amount::AsFits).await;
+            let parts = &mut self.parts;
+            // What is still to be packed would be missing from it: next time.
+            if let Some(safety) = &mut parts.safety
+                && !parts.core.has_batches()
+            {
+                let through = self.given_through;
+                safety
+                    .save(&mut parts.core, &parts.metrics, through)
+                    .await?;
+            }
+        }
+        let durable = self.durable_through();
+        let parts = &mut self.parts;
+        if let Some(safety) = &mut parts.safety {
+            safety.install(durable, &mut parts.core, now()).await?;
+        }
+        Ok(())
+    }
+
+    /// The last checkpoint, if all that it needs is stored: it saves the next
+    /// start the reading of the journal.
+    pub(super) async fn save_last(&mut self) -> Result<(), StoreFailed> {
+        let durable = self.durable_through();
+        let parts = &mut self.parts;
+        let Some(safety) = &mut parts.safety else {
+            return Ok(());
+        };
+        if durable < self.given_through {
+            return Ok(());
+        }
+        let entries = Safety::entries(&parts.core);
+        if !entries.is_empty() {
+            let written = safety.keeper().append(entries).await;
+            safety.appended(written, &mut parts.core)?;
+        }
+        let through = self.given_through;
+        safety
+            .save(&mut parts.core, &parts.metrics, through)
+            .await?;
+        safety.install(durable, &mut parts.core, now()).await
+    }
+
+    /// What of the order of inputs is complete on disk.
+    fn durable_through(&self) -> u64 {
+        match &self.parts.export {
+            Some(export) => *export.durable_through.borrow(),
+            None => u64::MAX,
+        }
+    }
+
+    pub(super) fn is_crowded(&self) -> bool {
+        self.parts.safety.as_ref().is_some_and(Safety::is_crowded)
+    }
+}
