@@ -8,6 +8,8 @@
 mod answers;
 mod heard;
 mod kept;
+#[cfg(test)]
+mod outlive;
 
 use std::sync::Arc;
 use std::time::Duration;
