@@ -1,14 +1,14 @@
 //! What the server answered, when it was asked what the core wished to know.
 
-use super::Core;
 use super::entry::{Head, Step};
+use super::{Core, is_away};
 use crate::run::finished::RunFacts;
 use crate::run::outputs::Wish;
 use crate::run::table::NoAnswer;
 use crate::wire::event::{Event, RunRef};
 use crate::wire::item::{Item, LogPage};
 use crate::wire::rejection::Rejection;
-use crate::wire::rows::RowOfRun;
+use crate::wire::rows::{RowOfRun, RowsPage};
 use crate::wire::time::Time;
 
 impl Core {
@@ -106,8 +106,8 @@ impl Core {
     pub fn handle_rows(&mut self, wish: &Wish, rows: Option<&[u8]>, now: Time) {
         let rows =
             rows.and_then(|rows| self.read_answer(rows, |core, rows| core.dialect.read_rows(rows)));
-        let rows = rows.map(|rows| rows.into_iter().map(without_message).collect());
-        self.take_rows(wish, rows, now);
+        let page = rows.map(|rows| self.page_of(rows));
+        self.take_rows(wish, page, now);
     }
 
     /// Takes a run that is over, by its row: it is read from its log, as one that
@@ -119,7 +119,20 @@ impl Core {
             status: None,
             offset: 0,
         };
-        self.take_rows(&listed, Some(vec![without_message(row)]), now);
+        let page = self.page_of(vec![row]);
+        self.take_rows(&listed, Some(page), now);
+    }
+
+    /// What is kept of a page: who is wanted is decided once, whatever is
+    /// configured when this is told again.
+    fn page_of(&self, rows: Vec<RowOfRun>) -> RowsPage {
+        let listed = rows.len() as u32;
+        let rows = rows.into_iter();
+        let wanted = rows.filter(|row| self.selection.has_workflow(&row.workflow));
+        RowsPage {
+            rows: wanted.map(without_message).collect(),
+            listed,
+        }
     }
 
     /// Reads an answer, if it can be read.
@@ -168,18 +181,18 @@ impl Core {
         self.settle(Some(now));
     }
 
-    pub(super) fn take_rows(&mut self, wish: &Wish, rows: Option<Vec<RowOfRun>>, now: Time) {
+    pub(super) fn take_rows(&mut self, wish: &Wish, page: Option<RowsPage>, now: Time) {
         let head = Head::Rows {
             wish: wish.clone(),
-            rows,
+            page,
             now,
         };
         self.begin(&head);
-        if let Head::Rows { rows, .. } = head {
-            let selection = &self.selection;
-            let is_wanted = |workflow: &str| selection.has_workflow(workflow);
-            let (rows, out) = (rows.as_deref(), &mut self.outputs);
-            self.runs.handle_rows(wish, rows, is_wanted, now, out);
+        if let Head::Rows { page, .. } = head {
+            let feeds = &self.feeds;
+            let is_away = |project| is_away(feeds, project);
+            let (page, out) = (page.as_ref(), &mut self.outputs);
+            self.runs.handle_rows(wish, page, is_away, now, out);
         }
         self.settle(Some(now));
     }

@@ -18,7 +18,7 @@ use crate::run::table::NoAnswer;
 use crate::wire::event::RunRef;
 use crate::wire::item::LogPage;
 use crate::wire::rejection::Rejection;
-use crate::wire::rows::RowOfRun;
+use crate::wire::rows::{RowOfRun, RowsPage};
 use crate::wire::time::Time;
 
 /// How an entry begins.
@@ -77,7 +77,7 @@ pub(super) enum Head<'a> {
     /// A page of a list of runs.
     Rows {
         wish: Wish,
-        rows: Option<Vec<RowOfRun>>,
+        page: Option<RowsPage>,
         now: Time,
     },
     /// There is room for spans, or none.

@@ -383,10 +383,7 @@ impl Core {
 
     fn tick(&mut self, now: Time) {
         let feeds = &self.feeds;
-        let is_away = |project: Option<i64>| {
-            let tells_of = |feed: &OneFeed| feed.project.is_none() || feed.project == project;
-            feeds.iter().any(|feed| feed.away && tells_of(feed))
-        };
+        let is_away = |project| is_away(feeds, project);
         self.runs.handle_tick(now, is_away, &mut self.outputs);
     }
 
@@ -404,4 +401,10 @@ impl Core {
         self.digest.settled();
         self.digest.tick(now);
     }
+}
+
+/// Whether a feed that tells of a project is away.
+fn is_away(feeds: &[OneFeed], project: Option<i64>) -> bool {
+    let tells_of = |feed: &OneFeed| feed.project.is_none() || feed.project == project;
+    feeds.iter().any(|feed| feed.away && tells_of(feed))
 }

@@ -193,7 +193,7 @@ impl Core {
             Head::Facts { run, facts, now } => {
                 self.take_facts(&run, facts.map(|facts| *facts), now);
             }
-            Head::Rows { wish, rows, now } => self.take_rows(&wish, rows, now),
+            Head::Rows { wish, page, now } => self.take_rows(&wish, page, now),
             Head::Room { room, now } => self.handle_room(room, now),
         }
         Ok(())

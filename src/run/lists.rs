@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::outputs::Wish;
-use crate::limits::{LISTED_PROJECTS_MAX, LISTED_RUNS_MAX, ROWS_MAX};
+use crate::limits::{LISTED_PROJECTS_MAX, LISTED_RUNS_MAX};
 use crate::wire::rows::OpenStatus;
 use crate::wire::time::Time;
 
@@ -27,6 +27,8 @@ struct Listing {
     left: u8,
     /// Asked for once more meanwhile, since then.
     again: Option<Option<Time>>,
+    /// Since when runs may have begun that no list has told of.
+    unlisted: Option<Time>,
 }
 
 impl Lists {
@@ -49,14 +51,22 @@ impl Lists {
         let Some(listing) = self.projects.get_mut(&project) else {
             return;
         };
+        let since = earlier(since, listing.unlisted.take());
         if listing.left > 0 {
             // The earlier of the two covers both.
-            let earlier = listing.again.flatten().into_iter().chain(since).min();
-            listing.again = Some(earlier);
+            listing.again = Some(earlier(listing.again.flatten(), since));
             return;
         }
         listing.since = since;
         listing.ask(project, wishes);
+    }
+
+    /// A project cannot be heard any more: from then on its runs are unknown.
+    pub(super) fn lose_sight(&mut self, project: i64, since: Option<Time>) {
+        self.know(project);
+        if let Some(listing) = self.projects.get_mut(&project) {
+            listing.unlisted = earlier(listing.unlisted, since);
+        }
     }
 
     /// What was being asked for is asked for anew: who was asked is gone.
@@ -68,8 +78,9 @@ impl Lists {
         }
     }
 
-    /// A page of so many rows was read, or none could be had.
-    pub(super) fn read(&mut self, wish: &Wish, rows: usize, wishes: &mut VecDeque<Wish>) {
+    /// A page of so many rows was read, or none could be had. How many rows a page
+    /// may have is the server's choice: a list is at its end when there are none.
+    pub(super) fn read(&mut self, wish: &Wish, rows: Option<u32>, wishes: &mut VecDeque<Wish>) {
         let Wish::ListRuns {
             project,
             since,
@@ -82,8 +93,13 @@ impl Lists {
         let Some(listing) = self.projects.get_mut(&project) else {
             return;
         };
-        let offset = offset.saturating_add(ROWS_MAX as u32);
-        if rows >= ROWS_MAX && offset < LISTED_RUNS_MAX {
+        if rows.is_none() {
+            // The next list covers this one.
+            listing.unlisted = earlier(listing.unlisted, since);
+        }
+        let rows = rows.unwrap_or_default();
+        let offset = offset.saturating_add(rows);
+        if rows > 0 && offset < LISTED_RUNS_MAX {
             wishes.push_back(Wish::ListRuns {
                 project,
                 since,
@@ -119,9 +135,15 @@ impl Listing {
     }
 }
 
+/// The earlier of two times, of which there may be none.
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    one.into_iter().chain(other).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::ROWS_MAX;
 
     fn taken(wishes: &mut VecDeque<Wish>) -> Vec<Wish> {
         wishes.drain(..).collect()
@@ -141,10 +163,13 @@ mod tests {
         lists.begin(7, Some(Time(5)), &mut wishes);
         let asked = taken(&mut wishes);
         assert_eq!(offsets(&asked), [0; 4]);
-        lists.read(&asked[0], ROWS_MAX, &mut wishes);
+        lists.read(&asked[0], Some(50), &mut wishes);
         let next = taken(&mut wishes);
-        assert_eq!(offsets(&next), [ROWS_MAX as u32]);
-        lists.read(&next[0], 3, &mut wishes);
+        assert_eq!(offsets(&next), [50]);
+        lists.read(&next[0], Some(3), &mut wishes);
+        let last = taken(&mut wishes);
+        assert_eq!(offsets(&last), [53], "a server may have small pages");
+        lists.read(&last[0], Some(0), &mut wishes);
         assert_eq!(taken(&mut wishes), []);
     }
 
@@ -165,7 +190,7 @@ mod tests {
         let asked = taken(&mut wishes);
         assert_eq!(asked.len(), 4);
         for wish in &asked {
-            lists.read(wish, 0, &mut wishes);
+            lists.read(wish, Some(0), &mut wishes);
         }
         let again = taken(&mut wishes);
         assert_eq!(again.len(), 4);
@@ -178,13 +203,47 @@ mod tests {
         ));
     }
 
+    fn since(wishes: &[Wish]) -> Option<Time> {
+        match wishes.first()? {
+            Wish::ListRuns { since, .. } => *since,
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_a_list_did_not_tell_is_asked_for_with_the_next_one() {
+        let (mut lists, mut wishes) = (Lists::default(), VecDeque::new());
+        lists.begin(7, Some(Time(5)), &mut wishes);
+        for wish in &taken(&mut wishes) {
+            lists.read(wish, None, &mut wishes);
+        }
+        lists.begin(7, Some(Time(9)), &mut wishes);
+        let asked = taken(&mut wishes);
+        assert_eq!(since(&asked), Some(Time(5)));
+        for wish in &asked {
+            lists.read(wish, Some(0), &mut wishes);
+        }
+        lists.begin(7, Some(Time(12)), &mut wishes);
+        assert_eq!(since(&taken(&mut wishes)), Some(Time(12)));
+    }
+
+    #[test]
+    fn what_happens_out_of_sight_is_listed_from_when_sight_was_lost() {
+        let (mut lists, mut wishes) = (Lists::default(), VecDeque::new());
+        for time in [3, 5] {
+            lists.lose_sight(7, Some(Time(time)));
+        }
+        lists.begin(7, Some(Time(9)), &mut wishes);
+        assert_eq!(since(&taken(&mut wishes)), Some(Time(3)));
+    }
+
     #[test]
     fn a_list_without_end_comes_to_one() {
         let (mut lists, mut wishes) = (Lists::default(), VecDeque::new());
         lists.begin(7, None, &mut wishes);
         let mut pages = 0;
         while let Some(wish) = wishes.pop_front() {
-            lists.read(&wish, ROWS_MAX, &mut wishes);
+            lists.read(&wish, Some(ROWS_MAX as u32), &mut wishes);
             pages += 1;
         }
         assert_eq!(pages, 3 * (LISTED_RUNS_MAX / ROWS_MAX as u32));
@@ -198,7 +257,7 @@ mod tests {
         lists.renew(&mut wishes);
         assert_eq!(taken(&mut wishes), asked);
         for wish in &asked {
-            lists.read(wish, 0, &mut wishes);
+            lists.read(wish, Some(0), &mut wishes);
         }
         lists.renew(&mut wishes);
         assert_eq!(taken(&mut wishes), []);

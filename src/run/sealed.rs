@@ -25,7 +25,11 @@ impl Sealed {
 
     /// Remembers a run, and at most so many.
     pub(super) fn add(&mut self, trace: TraceId, start: Time, max: usize) {
-        if max == 0 || !self.known.insert(trace) {
+        if max == 0 {
+            self.forgotten_to = self.forgotten_to.max(start);
+            return;
+        }
+        if !self.known.insert(trace) {
             return;
         }
         while self.order.len() >= max
@@ -63,6 +67,6 @@ mod tests {
     fn with_no_room_nothing_is_remembered() {
         let mut sealed = Sealed::default();
         sealed.add([1; 16], Time(1), 0);
-        assert!(!sealed.has(&[1; 16]));
+        assert!(!sealed.has(&[1; 16]) && sealed.may_have_forgotten(Time(1)));
     }
 }

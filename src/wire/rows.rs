@@ -88,6 +88,15 @@ pub struct CostOfTask {
     pub output_tokens: Option<u64>,
 }
 
+/// A page of a list of runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RowsPage {
+    /// The rows that somebody wants.
+    pub rows: Vec<RowOfRun>,
+    /// How many rows there were.
+    pub listed: u32,
+}
+
 /// Which runs are listed, and which page of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunsAsked {

@@ -137,8 +137,8 @@ impl Server<'_> {
                     let page = self.page(run_id, *after);
                     self.sent.push((run_id.to_string(), *after, page));
                 }
-                Wish::ListRuns { .. } => {
-                    let rows = self.rows();
+                Wish::ListRuns { offset, .. } => {
+                    let rows = self.rows(*offset as usize);
                     core.handle_rows(&wish, Some(rows.as_bytes()), now);
                 }
                 Wish::AskRow { .. } | Wish::AskFacts { .. } => {}
@@ -146,8 +146,8 @@ impl Server<'_> {
         }
     }
 
-    /// All runs that have begun.
-    pub fn rows(&self) -> String {
+    /// The runs that have begun, but for so many, two a page.
+    pub fn rows(&self, offset: usize) -> String {
         let begun = self
             .feeds
             .iter()
@@ -161,7 +161,8 @@ impl Server<'_> {
                 "status": if ended { "completed" } else { "running" },
             })
         };
-        Value::Array(begun.map(row).collect()).to_string()
+        let page = begun.skip(offset).take(2);
+        Value::Array(page.map(row).collect()).to_string()
     }
 
     pub fn deliver(&mut self, core: &mut Core, now: Time) {

@@ -7,7 +7,7 @@ use crate::run::outputs::{GapCause, Output, Repair, RunSlot, Wish};
 use crate::run::tracked::{Fate, RunSettings, TrackedRun};
 use crate::wire::event::{Event, RunOutcome, RunRef};
 use crate::wire::item::LogPage;
-use crate::wire::rows::{RowOfRun, RowStatus};
+use crate::wire::rows::{RowOfRun, RowStatus, RowsPage};
 use crate::wire::time::Time;
 
 /// Why the server does not tell.
@@ -30,6 +30,9 @@ impl RunTable {
     ) {
         out.push(Output::Gap(cause));
         let away = cause != GapCause::Lagged;
+        if away {
+            self.lose_sight(project, now);
+        }
         for slot in self.open_slots() {
             self.with(slot, |run, settings| {
                 if concerns(project, run) {
@@ -45,7 +48,7 @@ impl RunTable {
             });
         }
         if !away {
-            self.list_missed(project);
+            self.list_missed(project, Some(now));
         }
         self.shed(None, out);
     }
@@ -68,22 +71,41 @@ impl RunTable {
                 });
             }
         }
-        self.list_missed(project);
+        self.list_missed(project, now);
         self.known_since = self.known_since.or(now);
     }
 
     /// Asks for the runs that may have begun, or begun and ended, unseen.
-    fn list_missed(&mut self, project: Option<i64>) {
+    fn list_missed(&mut self, project: Option<i64>, now: Option<Time>) {
         if !self.settings.repair {
             return;
         }
-        let margin = self.settings.limits.repair_margin;
-        let known_to = self.known_since.map(|since| self.clock.max(since));
-        let since = known_to.map(|time| time.minus(margin));
-        let projects = project.map_or_else(|| self.lists.projects(), |one| vec![one]);
-        for project in projects {
+        let since = self.known_to(now);
+        for project in self.projects(project) {
             self.lists.begin(project, since, &mut self.wishes);
         }
+    }
+
+    /// From here on runs may begin and end unseen, though the time of other feeds
+    /// goes on.
+    fn lose_sight(&mut self, project: Option<i64>, now: Time) {
+        let since = self.known_to(Some(now));
+        for project in self.projects(project) {
+            self.lists.lose_sight(project, since);
+        }
+    }
+
+    /// Until when all runs are known, with a margin. A server's clock that is ahead
+    /// of ours, be it by years, does not make us look for runs of the future only.
+    fn known_to(&self, now: Option<Time>) -> Option<Time> {
+        let known_to = self.clock.max(self.known_since?);
+        let known_to = now.map_or(known_to, |now| known_to.min(now));
+        Some(known_to.minus(self.settings.limits.repair_margin))
+    }
+
+    /// The projects of a feed.
+    fn projects(&self, project: Option<i64>) -> Vec<i64> {
+        project.map_or_else(|| self.lists.projects(), |one| vec![one])
     }
 
     /// A page of the list that [`Wish::ListRuns`] asked for; `None` when there is
@@ -91,23 +113,34 @@ impl RunTable {
     pub fn handle_rows(
         &mut self,
         wish: &Wish,
-        rows: Option<&[RowOfRun]>,
-        is_wanted: impl Fn(&str) -> bool,
+        page: Option<&RowsPage>,
+        is_away: impl Fn(Option<i64>) -> bool,
         now: Time,
         out: &mut Vec<Output>,
     ) {
-        let rows = rows.unwrap_or_default();
-        for row in rows.iter().filter(|row| is_wanted(&row.workflow)) {
-            self.meet(row, now, out);
+        let Wish::ListRuns { project, .. } = *wish else {
+            return;
+        };
+        for row in page.into_iter().flat_map(|page| &page.rows) {
+            let project = row.project.or(Some(project));
+            self.meet(row, project, is_away(project), now, out);
         }
-        self.lists.read(wish, rows.len(), &mut self.wishes);
+        (self.lists).read(wish, page.map(|page| page.listed), &mut self.wishes);
         self.shed(None, out);
     }
 
     /// Takes in a run that is known by its row only, unless it is known better.
-    fn meet(&mut self, row: &RowOfRun, now: Time, out: &mut Vec<Output>) {
+    /// While its feed is away it cannot be heard, so its log is not read yet.
+    fn meet(
+        &mut self,
+        row: &RowOfRun,
+        project: Option<i64>,
+        away: bool,
+        now: Time,
+        out: &mut Vec<Output>,
+    ) {
         let run = RunRef {
-            project: row.project,
+            project,
             workflow: row.workflow.as_str().into(),
             id: Some(row.id.as_str().into()),
             epoch: None,
@@ -125,6 +158,9 @@ impl RunTable {
         let slot = self.open_run_at(&run, start, out);
         self.with(slot, |run, settings| {
             run.count_from(now);
+            if away {
+                run.set_away(true);
+            }
             match end {
                 Some((outcome, at)) => run.ended_unseen(outcome, at, now, settings, out),
                 None => {
