@@ -247,7 +247,6 @@ impl Core {
             for feed in 0..self.feeds.len() {
                 self.handle_gap(feed, GapCause::Restart, now);
             }
-            self.runs.renew_wishes();
         }
     }
 
@@ -266,6 +265,7 @@ impl Core {
             })
             .collect();
         self.runs.set_settings(settings.clone(), &mut self.outputs);
+        self.runs.renew_wishes();
         self.settings = settings;
         self.settle(None);
     }

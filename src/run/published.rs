@@ -94,6 +94,14 @@ impl Published {
         self.withheld
     }
 
+    /// What is withheld cannot be found again: how many spans that are.
+    pub(super) fn lose_withheld(&mut self) -> u64 {
+        for given in self.nodes.values_mut() {
+            given.sent = true;
+        }
+        std::mem::take(&mut self.withheld)
+    }
+
     /// A rebuild has given out all that there is: what is still withheld was
     /// known under another identity.
     pub(super) fn forget_withheld(&mut self) {
@@ -200,6 +208,15 @@ mod tests {
         assert_eq!(give(&mut published, &at(1, 5), false), Some(Due::Span));
         assert_eq!(give(&mut published, &at(1, 5), false), None);
         assert_eq!(published.withheld(), 0);
+    }
+
+    #[test]
+    fn what_is_lost_is_not_given_out_later() {
+        let mut published = Published::default();
+        assert_eq!(give(&mut published, &at(1, 5), true), Some(Due::Count));
+        assert_eq!(published.lose_withheld(), 1);
+        assert_eq!(published.withheld(), 0);
+        assert_eq!(give(&mut published, &at(1, 5), false), None);
     }
 
     #[test]

@@ -404,6 +404,10 @@ impl TrackedRun {
         let row_end = hold.row_end;
         let (nodes, ended) = hold.give_up();
         self.give_out(nodes, settings, out);
+        if why == Repair::Unavailable && !self.withholding {
+            // There is no log to make them from, and the rest need not wait for them.
+            self.lose_withheld(out);
+        }
         self.conclude(ended, row_end, now, settings, out)
     }
 
@@ -431,17 +435,22 @@ impl TrackedRun {
     /// Ends the run at once, without an event that says so, and without asking.
     pub(super) fn close(
         &mut self,
-        outcome: RunOutcome,
+        mut outcome: RunOutcome,
         settings: &RunSettings,
         out: &mut Vec<Output>,
     ) {
         if let Some(hold) = self.hold.take() {
             self.doubtful = true;
             out.push(Output::Repaired(Repair::GaveUp));
+            let row_end = hold.row_end;
             let (nodes, ended) = hold.give_up();
             self.give_out(nodes, settings, out);
             if let Some(run) = ended {
                 return self.seal(run, settings, out);
+            }
+            if let Some((told, at)) = row_end {
+                outcome = told;
+                self.fold.lasted(at.unwrap_or_default());
             }
         }
         let run = match self.ending.take() {
@@ -577,12 +586,12 @@ impl TrackedRun {
             hold.keep(nodes.into_iter().map(|unsent| unsent.node).collect());
         } else {
             for Unsent { node, counted } in nodes {
-                let nodes_max = settings.limits.published_nodes_max;
-                let due = if settings.repair {
-                    (self.published).give(&node, counted, self.withholding, nodes_max)
-                } else {
-                    Some(Due::All)
+                // Nobody remembers more of a run that cannot be repaired.
+                let nodes_max = match settings.repair {
+                    true => settings.limits.published_nodes_max,
+                    false => 0,
                 };
+                let due = (self.published).give(&node, counted, self.withholding, nodes_max);
                 if let Some(due) = due {
                     let meta = Arc::clone(&self.meta);
                     out.push(Output::Node(self.slot, meta, Box::new(node), due));
@@ -612,10 +621,7 @@ impl TrackedRun {
             }));
             Due::Count
         } else {
-            let lost = self.published.withheld();
-            if lost > 0 {
-                out.push(Output::Lost(lost));
-            }
+            self.lose_withheld(out);
             Due::All
         };
         let long = run.end.since(run.start) > settings.limits.progress_after;
@@ -625,6 +631,14 @@ impl TrackedRun {
         }
         let meta = Arc::clone(&self.meta);
         out.push(Output::Ended(self.slot, meta, run, due));
+    }
+
+    /// What was withheld will not come.
+    fn lose_withheld(&mut self, out: &mut Vec<Output>) {
+        let lost = self.published.lose_withheld();
+        if lost > 0 {
+            out.push(Output::Lost(lost));
+        }
     }
 
     /// Says once that the run has been open for a while.

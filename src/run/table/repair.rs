@@ -345,6 +345,9 @@ impl RunTable {
     /// Everything that was asked for is asked for anew: who was asked is gone.
     pub fn renew_wishes(&mut self) {
         self.wishes.clear();
+        if !self.settings.repair {
+            return;
+        }
         for slot in self.open_slots() {
             self.with(slot, |run, _| {
                 run.renew_wish();
