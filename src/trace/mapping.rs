@@ -9,12 +9,13 @@ use super::testkit::*;
 use crate::limits::{
     FACT_VALUES_MAX, FACTS_MAX, MESSAGE_BYTES_MAX, SPAN_BYTES_MAX, SPAN_EVENTS_MAX, SPAN_LINKS_MAX,
 };
-use crate::run::finished::{Link, LinkReason, Marks, Streams, Tally};
+use crate::run::finished::{Link, LinkReason, Marks, RunFacts, Streams, Tally};
 use crate::run::identity::Identity;
 use crate::run::summary::{Cost, ModelTokens, TaskCounts};
 use crate::wire::event::{
     Content, FactKey, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
 };
+use crate::wire::rows::RowOfRun;
 
 fn root(outcome: RunOutcome, change: impl FnOnce(&mut crate::run::finished::FinishedRun)) -> Read {
     let mut run_ended = finished_run(outcome);
@@ -165,6 +166,40 @@ fn a_run_without_cost_or_project_does_not_claim_them() {
         "runtrail.run.restarts",
         "openinference",
         "session",
+    ]);
+}
+
+#[test]
+fn what_the_server_knows_beside_the_events_stands_on_the_root() {
+    let told = |row: RowOfRun| {
+        root(RunOutcome::Success, |ended| {
+            ended.facts = Some(Box::new(RunFacts {
+                row: Some(row),
+                tasks: Vec::new(),
+            }));
+        })
+    };
+    told(RowOfRun {
+        cost_usd: Some(0.5),
+        triggered_by: Some("schedule".to_owned()),
+        channel: Some("stable".to_owned()),
+        version: Some("17".to_owned()),
+        error: Some("never leaves".to_owned()),
+        ..row()
+    })
+    .has(&[
+        ("runtrail.cost.usd", "0.5"),
+        ("runtrail.cost.basis", "'server'"),
+        ("runtrail.workflow.version", "'17'"),
+        ("runtrail.run.channel", "'stable'"),
+        ("runtrail.run.triggered_by", "'schedule'"),
+    ])
+    .lacks(&["runtrail.run.error"]);
+    told(row()).lacks(&[
+        "runtrail.cost",
+        "runtrail.workflow",
+        "runtrail.run.channel",
+        "runtrail.run.triggered_by",
     ]);
 }
 

@@ -22,6 +22,7 @@ pub fn attributes(
     sheet.marks(finished.marks);
     sheet.count_if_any(semconv::RUN_RESTARTS, u64::from(finished.restarts));
     sums(sheet, finished);
+    told_by_server(sheet, finished);
     let output = finished.output.as_ref();
     let captured = output.and_then(|output| sheet.private(semconv::fact(FactKey::Output), output));
     if sheet.settings().openinference {
@@ -63,10 +64,27 @@ fn sums(sheet: &mut Sheet<'_>, finished: &FinishedRun) {
         sum(|tokens| tokens.cache_write),
     );
     sheet.count_if_any(semconv::TOKENS_REASONING, sum(|tokens| tokens.reasoning));
-    // Zero is what the summary says when nobody told.
-    let cost = summary.cost.as_ref().map_or(0.0, |cost| cost.total_usd);
-    if cost > 0.0 {
-        sheet.double(semconv::COST_USD, cost);
-    }
     sheet.word(semconv::RUN_VERIFIED, summary.verified);
+}
+
+/// What the events do not say: the cost, and where the run came from.
+fn told_by_server(sheet: &mut Sheet<'_>, finished: &FinishedRun) {
+    let row = finished.facts.as_ref().and_then(|facts| facts.row.as_ref());
+    let cost = finished.summary.cost.as_ref().map(|cost| cost.total_usd);
+    let cost = row.and_then(|row| row.cost_usd).or(cost);
+    // Zero is what is said when nobody knows.
+    if let Some(cost) = cost.filter(|cost| *cost > 0.0) {
+        sheet.double(semconv::COST_USD, cost);
+        sheet.word(semconv::COST_BASIS, "server");
+    }
+    let Some(row) = row else { return };
+    for (name, text) in [
+        (semconv::WORKFLOW_VERSION, &row.version),
+        (semconv::RUN_CHANNEL, &row.channel),
+        (semconv::RUN_TRIGGERED_BY, &row.triggered_by),
+    ] {
+        if let Some(text) = text {
+            sheet.name(name, text);
+        }
+    }
 }

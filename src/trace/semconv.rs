@@ -75,6 +75,8 @@ names! {
     CHUNK_OFFSET = "runtrail.chunk.offset";
     CODE_OUTPUT = "runtrail.code.output";
     CODE_RUNTIME = "runtrail.code.runtime";
+    /// Whose sum it is: `server`.
+    COST_BASIS = "runtrail.cost.basis";
     /// US dollars.
     COST_USD = "runtrail.cost.usd";
     /// By the server's own measure, in seconds.
@@ -91,8 +93,12 @@ names! {
     REASON = "runtrail.reason";
     REASONING_BYTES = "runtrail.reasoning.bytes";
     REASONING_COUNT = "runtrail.reasoning.count";
+    /// The channel of versions that the run took its workflow from.
+    RUN_CHANNEL = "runtrail.run.channel";
     RUN_ID = "runtrail.run.id";
     RUN_RESTARTS = "runtrail.run.restarts";
+    /// Who or what started the run.
+    RUN_TRIGGERED_BY = "runtrail.run.triggered_by";
     RUN_VERIFIED = "runtrail.run.verified";
     START_INFERRED = "runtrail.start.inferred";
     STDERR_BYTES = "runtrail.stderr.bytes";
@@ -116,6 +122,7 @@ names! {
     VALIDATION_FAILURES = "runtrail.validation.failures";
     VERIFY_WORKFLOW = "runtrail.verify.workflow";
     WAIT_NAME = "runtrail.wait.name";
+    WORKFLOW_VERSION = "runtrail.workflow.version";
 }
 
 // Names of events.

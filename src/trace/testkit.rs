@@ -19,6 +19,7 @@ use crate::run::summary::{Durations, RunSummary, TaskCounts};
 use crate::wire::event::{
     Content, Fact, FactKey, FactValue, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
 };
+use crate::wire::rows::{RowOfRun, RowStatus};
 use crate::wire::time::Time;
 
 pub(super) const START: Time = Time(1_778_149_422_000_000_000);
@@ -224,6 +225,27 @@ pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
             tokens: Vec::new(),
             verified: "match",
         },
+    }
+}
+
+/// A row that tells no more than it must, and a cost that nobody knows.
+pub(super) fn row() -> RowOfRun {
+    RowOfRun {
+        id: "exec-99".to_owned(),
+        project: Some(7),
+        workflow: "review".to_owned(),
+        status: RowStatus::Ended(RunOutcome::Success),
+        started_at: None,
+        finished_at: None,
+        cost_usd: Some(0.0),
+        input_tokens: None,
+        output_tokens: None,
+        parent: None,
+        triggered_by: None,
+        channel: None,
+        version: None,
+        error: None,
+        error_kind: None,
     }
 }
 
