@@ -19,6 +19,9 @@ use serde_json::Value;
 /// Nothing takes this long unless it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where it is.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_runtrail");
+
 /// A running `runtrail`.
 pub struct Program {
     child: Child,
@@ -42,8 +45,14 @@ pub struct Ended {
 impl Program {
     /// Starts it with these arguments and variables, and no others.
     pub fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_runtrail"))
-            .args(arguments)
+        let mut command = Command::new(BINARY);
+        command.args(arguments);
+        Self::spawn(command, variables)
+    }
+
+    /// Runs this command, which becomes the program, with these variables and no others.
+    pub fn spawn(mut command: Command, variables: &[(&str, &str)]) -> Self {
+        let mut child = command
             .env_clear()
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
@@ -127,6 +136,22 @@ impl Program {
             .parse()
             .unwrap();
         kilobytes << 10
+    }
+
+    /// Whether it is over: by itself, as long as nobody told it to end.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Ends it at once, as `kill -9` does.
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().unwrap();
+        self.ended()
+    }
+
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal by name.
