@@ -54,8 +54,11 @@ pub(crate) struct Seen {
     first_in: u32,
 }
 
+/// Tells a span that the backend cannot stand.
+type Poison = Box<dyn Fn(&Span) -> bool + Send>;
+
 /// All that came.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Book {
     pub(crate) spans: BTreeMap<Ids, Seen>,
     pub(crate) requests: u64,
@@ -65,8 +68,7 @@ pub(crate) struct Book {
     /// that life, the one in which they came again, and the first span.
     pub(crate) again: BTreeSet<(u32, u32, Ids)>,
     mood: Option<Mood>,
-    /// A span that the backend cannot stand, by its name and trace.
-    poison: Option<fn(&Span) -> bool>,
+    poison: Option<Poison>,
 }
 
 /// The backend, at an address that it keeps.
@@ -101,8 +103,13 @@ impl Backend {
     }
 
     /// From now on it refuses each request that holds such a span.
-    pub(crate) fn poison(&self, poison: Option<fn(&Span) -> bool>) {
-        self.book().poison = poison;
+    pub(crate) fn poison(&self, poison: impl Fn(&Span) -> bool + Send + 'static) {
+        self.book().poison = Some(Box::new(poison));
+    }
+
+    /// From now on it stands all of them again.
+    pub(crate) fn heal(&self) {
+        self.book().poison = None;
     }
 
     /// The variables that lead a life of the program here.
@@ -203,7 +210,7 @@ impl Book {
     }
 
     fn reply(&self, received: &Received) -> Reply {
-        if let Some(poison) = self.poison
+        if let Some(poison) = &self.poison
             && received.spans().any(poison)
         {
             return Reply::Status(400, Vec::new(), "a span is unbearable".to_owned());

@@ -18,6 +18,8 @@ mod program;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod rounds;
+mod store;
+mod troubles;
 mod world;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,10 @@ pub(crate) struct World {
     pub(crate) lives: u32,
     /// Variables of the disturbed program beside those that it needs.
     pub(crate) more: Variables,
+    /// What becomes the disturbed program, if not the program by itself.
+    pub(crate) launcher: Option<fn(&Path) -> Command>,
+    /// How many spans the disturbed program is to lack at the end.
+    pub(crate) lacks: usize,
     kept: Kept,
     calm: Program,
     calm_backend: Backend,
@@ -79,6 +84,8 @@ impl World {
             backend,
             lives: 0,
             more: Vec::new(),
+            launcher: None,
+            lacks: 0,
             kept: Kept {
                 dir: Some(TempDir::with_prefix("runtrail-crash-").unwrap()),
                 diary: String::new(),
@@ -107,7 +114,10 @@ impl World {
     /// Starts the disturbed program.
     pub(crate) fn live(&mut self) -> Program {
         let variables = self.variables();
-        start(&variables)
+        match self.launcher {
+            None => start(&variables),
+            Some(launcher) => Program::spawn(launcher(self.dir()), &borrowed(&variables)),
+        }
     }
 
     /// Starts it for the first time, and then the runs: both programs hear of
@@ -140,7 +150,8 @@ impl World {
         );
     }
 
-    fn dir(&self) -> &Path {
+    /// Where all of it is.
+    pub(crate) fn dir(&self) -> &Path {
         self.kept.dir.as_ref().unwrap().path()
     }
 
@@ -148,7 +159,6 @@ impl World {
     pub(crate) async fn calm_down(&mut self) {
         self.note("all is well from now on");
         self.gate.weather(Weather::default());
-        self.backend.poison(None);
         self.backend.mood(Mood::Takes).await;
         if let Some(load) = self.load.take() {
             load.stop().await;
@@ -168,7 +178,7 @@ impl World {
                 (book.held_count(), book.requests)
             };
             let is_done = is_done(program);
-            if is_done && held >= all {
+            if is_done && held + self.lacks >= all {
                 return;
             }
             idle = if is_done && requests == so_far {
@@ -214,6 +224,7 @@ impl World {
             backend: self.backend,
             calm_backend: self.calm_backend,
             _kept: self.kept,
+            _around: (self.server, self.gate),
         }
     }
 }
@@ -227,11 +238,18 @@ pub(crate) struct Outcome {
     pub(crate) backend: Backend,
     pub(crate) calm_backend: Backend,
     _kept: Kept,
+    _around: (Arc<SimHandle>, Gate),
 }
 
 impl Outcome {
     /// Nothing is lost, nothing is doubled, and nothing is otherwise.
     pub(crate) fn is_as_undisturbed(&self, title: &str) {
+        let wrong = self.differences();
+        assert!(wrong.is_empty(), "{title}\n{}", wrong.join("\n"));
+    }
+
+    /// What is lost, doubled or otherwise.
+    pub(crate) fn differences(&self) -> Vec<String> {
         let mut wrong = self.wrong.clone();
         let calm = self.calm_backend.book();
         if calm.roots() != self.runs {
@@ -260,7 +278,7 @@ impl Outcome {
         if compare::sum(&self.pages[0], "runtrail_runs_open") != 0.0 {
             wrong.push("runs are open at the end".to_owned());
         }
-        assert!(wrong.is_empty(), "{title}\n{}", wrong.join("\n"));
+        wrong
     }
 
     /// What came, in a line.
@@ -308,11 +326,13 @@ fn common(url: &str, server: &SimHandle) -> Variables {
 }
 
 pub(crate) fn start(variables: &[(&'static str, String)]) -> Program {
-    let variables: Vec<_> = variables
-        .iter()
-        .map(|(name, value)| (*name, &**value))
-        .collect();
-    Program::start(&["run"], &variables)
+    Program::start(&["run"], &borrowed(variables))
+}
+
+/// Variables as a command takes them.
+pub(crate) fn borrowed<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+    let pairs = variables.iter().map(|(name, value)| (*name, &**value));
+    pairs.collect()
 }
 
 /// The metrics of a program.

@@ -1,0 +1,168 @@
+//! A backend that is away for long, refuses us, or cannot stand a span.
+
+use std::sync::OnceLock;
+
+use crate::backend::{Ids, Mood};
+use crate::load::Pace;
+use crate::program::{Program, eventually, run};
+use crate::rounds;
+use crate::world::{self, IN_FLIGHT_MAX, World, borrowed, sum};
+
+const SEED: u64 = 7;
+
+fn quick() -> Pace {
+    Pace {
+        seed: SEED,
+        speed: 200.0,
+        chunks_per_second: 1_000.0,
+        open_most: 20,
+    }
+}
+
+/// What the smallest outbox holds is full within seconds.
+fn small_outbox(world: &mut World) {
+    world.more = vec![
+        ("RUNTRAIL_STORE_OUTBOX_BYTES_MAX", "8MiB".to_owned()),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none".to_owned()),
+    ];
+}
+
+fn is_within_its_bound(program: &Program) {
+    let page = world::page(program);
+    let of = |metric| crate::compare::sum(&page, metric);
+    let (bytes, limit) = (
+        of("runtrail_outbox_bytes"),
+        of("runtrail_outbox_limit_bytes"),
+    );
+    assert!(bytes <= limit, "{bytes} of {limit}");
+}
+
+/// Runs are owed, and metrics go on all the same.
+async fn fills_the_outbox(world: &mut World, program: &Program) {
+    world.backend.mood(Mood::Away).await;
+    eventually("runs are owed", || {
+        is_within_its_bound(program);
+        (sum(program, "runtrail_runs_owed") > 0.0).then_some(())
+    });
+    let before = sum(program, "runtrail_runs_finished_total");
+    eventually("runs are counted all the same", || {
+        is_within_its_bound(program);
+        (sum(program, "runtrail_runs_finished_total") > before + 50.0).then_some(())
+    });
+    assert!(sum(program, "runtrail_runs_owed") > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn a_backend_that_is_away_until_the_outbox_is_full_gets_everything_later() {
+    let mut world = World::new(quick()).await;
+    small_outbox(&mut world);
+    let program = world.begin(quick()).await;
+    fills_the_outbox(&mut world, &program).await;
+    world.calm_down().await;
+    let outcome = world.settle(program).await;
+    println!("{}", outcome.numbers());
+    outcome.is_as_undisturbed("the outbox was full");
+    assert_eq!(rounds::too_often(&outcome.backend, 0), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn what_is_owed_is_paid_by_who_comes_after_the_one_that_was_killed() {
+    let mut world = World::new(quick()).await;
+    small_outbox(&mut world);
+    let program = world.begin(quick()).await;
+    fills_the_outbox(&mut world, &program).await;
+    world.over(&program.kill());
+    let program = world.live();
+    eventually("what is owed is known again", || {
+        (sum(&program, "runtrail_runs_owed") > 0.0).then_some(())
+    });
+    world.calm_down().await;
+    let outcome = world.settle(program).await;
+    println!("{}", outcome.numbers());
+    outcome.is_as_undisturbed("killed with a full outbox");
+    assert_eq!(rounds::too_often(&outcome.backend, IN_FLIGHT_MAX), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn a_token_that_is_refused_for_long_condemns_nothing() {
+    let mut world = World::new(quick()).await;
+    world.backend.mood(Mood::Answers(401)).await;
+    let mut program = world.begin(quick()).await;
+    for status in [401, 403, 401] {
+        world.backend.mood(Mood::Answers(status)).await;
+        let refused = world.backend.book().requests;
+        eventually("it has tried", || {
+            (world.backend.book().requests > refused
+                && sum(&program, "runtrail_outbox_batches") > 3.0)
+                .then_some(())
+        });
+        assert_eq!(sum(&program, "runtrail_spans_refused_total"), 0.0);
+        assert_eq!(sum(&program, "runtrail_quarantine_batches"), 0.0);
+        // Who starts anew need not wait for the next probe.
+        world.over(&program.kill());
+        program = world.live();
+    }
+    world.over(&program.kill());
+    world.backend.mood(Mood::Takes).await;
+    let program = world.live();
+    world.calm_down().await;
+    let outcome = world.settle(program).await;
+    println!("{}", outcome.numbers());
+    outcome.is_as_undisturbed("the token was refused");
+    let quarantined = crate::compare::sum(&outcome.pages[0], "runtrail_quarantine_batches");
+    assert_eq!(quarantined, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn one_span_that_the_backend_cannot_stand_costs_that_span_only() {
+    static POISON: OnceLock<Ids> = OnceLock::new();
+    let mut world = World::new(quick()).await;
+    world.lacks = 1;
+    world.backend.poison(|span| {
+        let ids = Ids(span.trace_id.clone(), span.span_id.clone());
+        span.name.starts_with("execute_tool ") && *POISON.get_or_init(|| ids.clone()) == ids
+    });
+    let program = world.begin(quick()).await;
+    eventually("it is set aside", || {
+        (sum(&program, "runtrail_quarantine_batches") > 0.0).then_some(())
+    });
+    world.calm_down().await;
+    let variables = world.variables();
+    let outcome = world.settle(program).await;
+    let poison = format!("missing: {:?}", POISON.get().unwrap());
+    let differences = outcome.differences();
+    assert_eq!(differences.len(), 1, "{}", differences.join("\n"));
+    assert!(differences[0].starts_with(&poison), "{}", differences[0]);
+
+    let checked = run(&["check"], &borrowed(&variables));
+    assert!(checked.text.contains("quarantine"), "{}", checked.text);
+    outcome.backend.heal();
+    let sent = run(&["resend"], &borrowed(&variables));
+    assert_eq!(sent.code, Some(0), "{}", sent.text);
+    outcome.is_as_undisturbed("what was set aside was sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn who_is_told_to_end_and_killed_at_once_loses_nothing() {
+    let mut world = World::new(quick()).await;
+    let mut program = world.begin(quick()).await;
+    for _ in 0..8 {
+        let before = world.backend.book().requests;
+        eventually("it sends", || {
+            (world.backend.book().requests > before).then_some(())
+        });
+        program.signal("TERM");
+        world.over(&program.kill());
+        program = world.live();
+    }
+    world.calm_down().await;
+    let outcome = world.settle(program).await;
+    println!("{}", outcome.numbers());
+    outcome.is_as_undisturbed("told to end, and killed at once");
+    assert_eq!(rounds::too_often(&outcome.backend, IN_FLIGHT_MAX), [""; 0]);
+}
