@@ -67,7 +67,7 @@ pub(crate) struct Book {
     /// Bodies that came again though a life had been told that they were taken:
     /// that life, the one in which they came again, and the first span.
     pub(crate) again: BTreeSet<(u32, u32, Ids)>,
-    mood: Option<Mood>,
+    pub(crate) mood: Option<Mood>,
     poison: Option<Poison>,
 }
 
@@ -158,7 +158,8 @@ impl Book {
             .count()
     }
 
-    fn receive(&mut self, received: &Received) -> Reply {
+    /// Notes a request, and tells what to answer.
+    pub(crate) fn receive(&mut self, received: &Received) -> Reply {
         self.requests += 1;
         let life = received.header("x-life").parse().unwrap();
         let reply = self.reply(received);

@@ -11,6 +11,7 @@
 
 mod backend;
 mod compare;
+mod doubts;
 mod gate;
 mod load;
 #[path = "../program/mod.rs"]
@@ -67,7 +68,7 @@ async fn two_programs_that_nobody_kills_tell_the_same() {
     let outcome = world.settle(program).await;
     println!("{}", outcome.numbers());
     outcome.is_as_undisturbed("nothing was killed");
-    assert_eq!(rounds::too_often(&outcome.backend, 0), [""; 0]);
+    assert_eq!(rounds::too_often(&outcome.backend.book(), 0), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +96,7 @@ async fn whatever_is_killed_cut_and_away_everything_arrives_once() {
     println!("{title}");
     outcome.is_as_undisturbed(&title);
     assert_eq!(
-        rounds::too_often(&outcome.backend, IN_FLIGHT_MAX),
+        rounds::too_often(&outcome.backend.book(), IN_FLIGHT_MAX),
         [""; 0],
         "{title}"
     );

@@ -1,11 +1,11 @@
 //! Rounds: the program lives for a while in bad weather, and is killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::backend::{Backend, Mood};
+use crate::backend::{Book, Mood};
 use crate::gate::Weather;
 use crate::program::Program;
 use crate::world::World;
@@ -82,7 +82,7 @@ async fn end(world: &mut World, mut program: Program, end: End) -> Phase {
             let said = program.text();
             if !said.contains("\"local\":") {
                 Phase::Starting
-            } else if !said.contains("the event feed is connected") {
+            } else if !said.contains("connected to the event feed") {
                 Phase::Connecting
             } else {
                 Phase::Running
@@ -165,9 +165,8 @@ fn mood(rng: &mut Rng) -> Mood {
 
 /// How many bodies came again after a life had been told that they were taken,
 /// beyond what may be: those that were under way when it was killed.
-pub(crate) fn too_often(backend: &Backend, in_flight_max: usize) -> Vec<String> {
-    let book = backend.book();
-    let mut of_life: BTreeMap<u32, std::collections::BTreeSet<_>> = BTreeMap::new();
+pub(crate) fn too_often(book: &Book, in_flight_max: usize) -> Vec<String> {
+    let mut of_life: BTreeMap<u32, BTreeSet<_>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (told, again, first) in &book.again {
         if told == again {

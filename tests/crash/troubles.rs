@@ -63,7 +63,7 @@ async fn a_backend_that_is_away_until_the_outbox_is_full_gets_everything_later()
     let outcome = world.settle(program).await;
     println!("{}", outcome.numbers());
     outcome.is_as_undisturbed("the outbox was full");
-    assert_eq!(rounds::too_often(&outcome.backend, 0), [""; 0]);
+    assert_eq!(rounds::too_often(&outcome.backend.book(), 0), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +82,10 @@ async fn what_is_owed_is_paid_by_who_comes_after_the_one_that_was_killed() {
     let outcome = world.settle(program).await;
     println!("{}", outcome.numbers());
     outcome.is_as_undisturbed("killed with a full outbox");
-    assert_eq!(rounds::too_often(&outcome.backend, IN_FLIGHT_MAX), [""; 0]);
+    assert_eq!(
+        rounds::too_often(&outcome.backend.book(), IN_FLIGHT_MAX),
+        [""; 0]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,5 +167,8 @@ async fn who_is_told_to_end_and_killed_at_once_loses_nothing() {
     let outcome = world.settle(program).await;
     println!("{}", outcome.numbers());
     outcome.is_as_undisturbed("told to end, and killed at once");
-    assert_eq!(rounds::too_often(&outcome.backend, IN_FLIGHT_MAX), [""; 0]);
+    assert_eq!(
+        rounds::too_often(&outcome.backend.book(), IN_FLIGHT_MAX),
+        [""; 0]
+    );
 }
