@@ -23,17 +23,18 @@ mod store;
 mod troubles;
 mod world;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
-
-use fastrand::Rng;
 
 use self::backend::Mood;
 use self::load::Pace;
+use self::rounds::Troubles;
 use self::world::{IN_FLIGHT_MAX, World};
 
 /// Rounds of the crash test, unless `RUNTRAIL_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u32 = 60;
+
+/// Rounds with a part of its troubles.
+const PART_ROUNDS: u32 = 20;
 
 /// What all its chance comes from, unless `RUNTRAIL_CRASH_SEED` says otherwise.
 const SEED: u64 = 20_260_507;
@@ -71,20 +72,13 @@ async fn two_programs_that_nobody_kills_tell_the_same() {
     assert_eq!(rounds::too_often(&outcome.backend.book(), 0), [""; 0]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
-async fn whatever_is_killed_cut_and_away_everything_arrives_once() {
-    let rounds: u32 = number("RUNTRAIL_CRASH_ROUNDS", ROUNDS);
+/// As many rounds of these troubles; then everything calms down.
+async fn survives(rounds: u32, troubles: Troubles) {
     let seed: u64 = number("RUNTRAIL_CRASH_SEED", SEED);
-    let mut rng = Rng::with_seed(seed);
-    let mut phases = BTreeMap::new();
     let pace = pace(seed);
     let mut world = World::new(pace).await;
-    let mut program = Some(world.begin(pace).await);
-    for _ in 0..rounds {
-        rounds::live(&mut world, program.take(), &mut rng, &mut phases).await;
-    }
-    let program = program.unwrap_or_else(|| world.live());
+    let program = Some(world.begin(pace).await);
+    let (program, phases) = rounds::live_through(&mut world, program, rounds, troubles, seed).await;
     world.calm_down().await;
     let damage = world.gate.damage();
     let events = world.server.events();
@@ -95,9 +89,52 @@ async fn whatever_is_killed_cut_and_away_everything_arrives_once() {
     );
     println!("{title}");
     outcome.is_as_undisturbed(&title);
-    assert_eq!(
-        rounds::too_often(&outcome.backend.book(), IN_FLIGHT_MAX),
-        [""; 0],
-        "{title}"
-    );
+    let most = if troubles.kills { IN_FLIGHT_MAX } else { 0 };
+    let too_often = rounds::too_often(&outcome.backend.book(), most);
+    assert_eq!(too_often, [""; 0], "{title}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn whatever_is_killed_cut_and_away_everything_arrives_once() {
+    let troubles = Troubles {
+        kills: true,
+        feed: true,
+        backend: true,
+    };
+    survives(number("RUNTRAIL_CRASH_ROUNDS", ROUNDS), troubles).await;
+}
+
+// The same in parts, so that it is seen where it breaks.
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nobody asks the server yet"]
+async fn what_the_feed_loses_is_found_in_the_log() {
+    let troubles = Troubles {
+        kills: false,
+        feed: true,
+        backend: false,
+    };
+    survives(PART_ROUNDS, troubles).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "nothing is on disk yet"]
+async fn what_is_killed_goes_on_where_it_was() {
+    let troubles = Troubles {
+        kills: true,
+        feed: false,
+        backend: false,
+    };
+    survives(PART_ROUNDS, troubles).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_in_trouble_gets_everything() {
+    let troubles = Troubles {
+        kills: false,
+        feed: false,
+        backend: true,
+    };
+    survives(PART_ROUNDS, troubles).await;
 }

@@ -24,6 +24,14 @@ pub(crate) enum Phase {
     Ended,
 }
 
+/// What may go wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Troubles {
+    pub(crate) kills: bool,
+    pub(crate) feed: bool,
+    pub(crate) backend: bool,
+}
+
 /// What is to happen in one round.
 #[derive(Debug)]
 struct Round {
@@ -44,16 +52,33 @@ enum End {
     /// It is told to end, and killed after so long.
     TermAndKill(Duration),
     Term,
+    /// It lives on.
+    None,
 }
 
-/// Lives through one round: it begins with a running program, or none.
-pub(crate) async fn live(
+/// Rounds of trouble, one after the other, and how often what was killed.
+pub(crate) async fn live_through(
+    world: &mut World,
+    mut program: Option<Program>,
+    rounds: u32,
+    troubles: Troubles,
+    seed: u64,
+) -> (Program, BTreeMap<Phase, u32>) {
+    let mut rng = Rng::with_seed(seed);
+    let mut phases = BTreeMap::new();
+    for _ in 0..rounds {
+        program = live(world, program, Round::draw(&mut rng, troubles), &mut phases).await;
+    }
+    let program = program.unwrap_or_else(|| world.live());
+    (program, phases)
+}
+
+async fn live(
     world: &mut World,
     program: Option<Program>,
-    rng: &mut Rng,
+    round: Round,
     phases: &mut BTreeMap<Phase, u32>,
-) {
-    let round = Round::draw(rng);
+) -> Option<Program> {
     world.gate.weather(round.before.clone());
     world.backend.mood(round.mood).await;
     let mut program = program.unwrap_or_else(|| world.live());
@@ -71,14 +96,18 @@ pub(crate) async fn live(
         world.lives,
         program.text()
     );
+    if matches!(round.end, End::None) {
+        return Some(program);
+    }
     let phase = end(world, program, round.end).await;
     world.note(&format!("killed while {phase:?}"));
     *phases.entry(phase).or_default() += 1;
+    None
 }
 
 async fn end(world: &mut World, mut program: Program, end: End) -> Phase {
     let phase = match end {
-        End::Kill => {
+        End::None | End::Kill => {
             let said = program.text();
             if !said.contains("\"local\":") {
                 Phase::Starting
@@ -110,7 +139,27 @@ async fn end(world: &mut World, mut program: Program, end: End) -> Phase {
 }
 
 impl Round {
-    fn draw(rng: &mut Rng) -> Self {
+    fn draw(rng: &mut Rng, troubles: Troubles) -> Self {
+        let mut round = Self::any(rng);
+        if !troubles.feed {
+            (round.before, round.then, round.cut) = Default::default();
+        }
+        if !troubles.backend {
+            (round.mood, round.then_mood) = (Mood::Takes, Mood::Takes);
+        }
+        if !troubles.kills {
+            round.end = End::None;
+            // Who is refused tries again after a minute, or when it starts anew.
+            for mood in [&mut round.mood, &mut round.then_mood] {
+                if *mood == Mood::Answers(401) {
+                    *mood = Mood::Answers(503);
+                }
+            }
+        }
+        round
+    }
+
+    fn any(rng: &mut Rng) -> Self {
         let ms = |rng: &mut Rng, most: u64| Duration::from_millis(rng.u64(..=most));
         // Start-up takes some tens of milliseconds.
         let most = match rng.u8(..10) {
