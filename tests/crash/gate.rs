@@ -1,10 +1,11 @@
 //! What stands between the program and the server: it cuts feeds, makes them
 //! lose events, and refuses calls, for this one client only.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use serde_json::value::RawValue;
+use serde_json::Value;
 use tokio::io::{self, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
@@ -47,6 +48,7 @@ pub(crate) struct Gate {
 
 struct Shared {
     server: SocketAddr,
+    diary: Mutex<String>,
     now: Mutex<(Weather, Damage)>,
     cuts: watch::Sender<()>,
 }
@@ -63,6 +65,7 @@ impl Gate {
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             server,
+            diary: Mutex::default(),
             now: Mutex::default(),
             cuts: watch::Sender::new(()),
         });
@@ -88,12 +91,23 @@ impl Gate {
         self.shared.cuts.send_replace(());
     }
 
+    /// What came by, a line for each frame and call.
+    pub(crate) fn diary(&self) -> String {
+        self.shared.diary.lock().unwrap().clone()
+    }
+
     pub(crate) fn damage(&self) -> Damage {
         self.shared.now().1
     }
 }
 
 impl Shared {
+    /// Writes down what came by.
+    fn note(&self, what: &str) {
+        let now = runtrail::net::clock::now().to_rfc3339();
+        writeln!(self.diary.lock().unwrap(), "{now} {what}").unwrap();
+    }
+
     fn now(&self) -> MutexGuard<'_, (Weather, Damage)> {
         self.now.lock().unwrap()
     }
@@ -122,6 +136,15 @@ async fn pass(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
         return client.write_all(refusal.as_bytes()).await;
     }
     let forgets = shared.now().0.forgets;
+    if is_feed {
+        let number = client.peer_addr()?.port();
+        let after = head.to_ascii_lowercase();
+        let after = after.split("last-event-id: ").nth(1);
+        let after = after.and_then(|after| after.lines().next());
+        shared.note(&format!(
+            "feed {number} begins after {after:?}, forgets: {forgets}"
+        ));
+    }
     let mut server = TcpStream::connect(shared.server).await?;
     server.write_all(onward(&head, forgets).as_bytes()).await?;
     if is_feed {
@@ -135,8 +158,19 @@ async fn pass(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
         weather.calls_cut -= u32::from(cut);
         cut
     };
+    let line = head.lines().next().unwrap_or_default();
+    shared.note(&format!("call {line}: {}", gist(&answer)));
     let length = if cut { answer.len() / 2 } else { answer.len() };
     client.write_all(&answer[..length]).await
+}
+
+/// How an answer begins and ends.
+fn gist(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    let status = text.lines().next().unwrap_or_default();
+    let end: Vec<char> = text.chars().rev().take(100).collect();
+    let end: String = end.into_iter().rev().collect();
+    format!("{status} … {}", end.replace(['\r', '\n'], " "))
 }
 
 fn refusal(shared: &Shared) -> Option<String> {
@@ -214,6 +248,7 @@ impl<'a> Feed<'a> {
 
     async fn pass(mut self, mut client: TcpStream) -> io::Result<()> {
         let mut cuts = self.shared.cuts.subscribe();
+        let number = client.peer_addr()?.port();
         let head = head(&mut self.server, &mut self.raw).await?;
         client.write_all(head.as_bytes()).await?;
         if !head.starts_with("HTTP/1.1 200") {
@@ -224,7 +259,13 @@ impl<'a> Feed<'a> {
         loop {
             self.unpack();
             while let Some(frame) = next_frame(&mut self.text) {
-                let fate = fate(self.shared, &frame, &mut self.frames, &mut self.events_lost);
+                let fate = fate(
+                    self.shared,
+                    number,
+                    &frame,
+                    &mut self.frames,
+                    &mut self.events_lost,
+                );
                 match fate {
                     Fate::Passes(bytes) => write_chunk(&mut out, &bytes).await?,
                     Fate::Lost => {}
@@ -235,7 +276,10 @@ impl<'a> Feed<'a> {
                 read = self.server.read_buf(&mut self.raw) => if read? == 0 {
                     return Ok(());
                 },
-                _ = cuts.changed() => return Ok(()),
+                _ = cuts.changed() => {
+                    self.shared.note(&format!("feed {number} is cut"));
+                    return Ok(());
+                }
                 () = &mut gone => return Ok(()),
             }
         }
@@ -281,13 +325,21 @@ enum Fate {
 
 /// What becomes of a frame. The notice of a loss stands where the loss was:
 /// before the next frame that comes.
-fn fate(shared: &Shared, frame: &[u8], frames: &mut u32, events_lost: &mut u64) -> Fate {
+fn fate(
+    shared: &Shared,
+    number: u16,
+    frame: &[u8],
+    frames: &mut u32,
+    events_lost: &mut u64,
+) -> Fate {
     let (weather, damage) = &mut *shared.now();
     let events = events_in(frame);
-    if events > 0 && weather.frames_lost > 0 {
+    let note = |fate: &str| shared.note(&format!("feed {number} {fate} {}", events.join(" ")));
+    if !events.is_empty() && weather.frames_lost > 0 {
         weather.frames_lost -= 1;
-        *events_lost += events;
-        damage.events_lost += events;
+        *events_lost += events.len() as u64;
+        damage.events_lost += events.len() as u64;
+        note("loses");
         return Fate::Lost;
     }
     if weather
@@ -296,6 +348,7 @@ fn fate(shared: &Shared, frame: &[u8], frames: &mut u32, events_lost: &mut u64) 
     {
         weather.cut_after_frames = None;
         damage.cuts += 1;
+        note("is cut in");
         return Fate::Cut;
     }
     *frames += 1;
@@ -303,19 +356,30 @@ fn fate(shared: &Shared, frame: &[u8], frames: &mut u32, events_lost: &mut u64) 
     if *events_lost > 0 {
         let lost = std::mem::take(events_lost);
         damage.lags += 1;
+        note(&format!("tells of {lost} lost, and passes"));
         bytes = match lost % 2 {
             0 => format!("event: error\ndata: {{\"lagged\":{lost}}}\n\n"),
             _ => format!("event: lagged\ndata: {{\"dropped\":{lost}}}\n\n"),
         }
         .into_bytes();
+    } else {
+        note("passes");
     }
     bytes.extend_from_slice(frame);
     Fate::Passes(bytes)
 }
 
-fn events_in(frame: &[u8]) -> u64 {
+/// The events in a frame, each as its place, run and type.
+fn events_in(frame: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(frame).unwrap();
     let data = text.lines().find_map(|line| line.strip_prefix("data: "));
-    let events = data.and_then(|data| serde_json::from_str::<Vec<&RawValue>>(data).ok());
-    events.map_or(0, |events| events.len() as u64)
+    let events = data.and_then(|data| serde_json::from_str::<Vec<Value>>(data).ok());
+    let event = |event: Value| {
+        let payload = &event["payload"];
+        let run = payload["execution_id"].as_str().unwrap_or_default();
+        let run = run.split('-').next().unwrap_or_default();
+        let kind = payload["event"]["type"].as_str().unwrap_or_default();
+        format!("{}:{run}:{kind}", payload["seq"])
+    };
+    events.unwrap_or_default().into_iter().map(event).collect()
 }

@@ -203,6 +203,8 @@ impl World {
             done.then_some(())
         });
         self.wait_for_all(&program).await;
+        let wire = self.dir().join("wire.txt");
+        std::fs::write(wire, self.gate.diary()).unwrap();
         let pages = [&program, &self.calm].map(page);
         let mut wrong = Vec::new();
         for (name, program) in [("disturbed", program), ("undisturbed", self.calm)] {
