@@ -95,7 +95,6 @@ async fn survives(rounds: u32, troubles: Troubles) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn whatever_is_killed_cut_and_away_everything_arrives_once() {
     let troubles = Troubles {
         kills: true,
@@ -108,7 +107,6 @@ async fn whatever_is_killed_cut_and_away_everything_arrives_once() {
 // The same in parts, so that it is seen where it breaks.
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nobody asks the server yet"]
 async fn what_the_feed_loses_is_found_in_the_log() {
     let troubles = Troubles {
         kills: false,
@@ -119,7 +117,6 @@ async fn what_the_feed_loses_is_found_in_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn what_is_killed_goes_on_where_it_was() {
     let troubles = Troubles {
         kills: true,

@@ -161,12 +161,12 @@ impl Round {
 
     fn any(rng: &mut Rng) -> Self {
         let ms = |rng: &mut Rng, most: u64| Duration::from_millis(rng.u64(..=most));
-        // Start-up takes some tens of milliseconds.
+        // Start-up and recovery take some hundred milliseconds.
         let most = match rng.u8(..10) {
-            0..3 => 60,
-            3..8 => 400,
-            8 => 900,
-            _ => 2_000,
+            0..3 => 150,
+            3..8 => 800,
+            8 => 1_500,
+            _ => 3_000,
         };
         Self {
             before: weather(rng),
@@ -178,7 +178,7 @@ impl Round {
             second: ms(rng, most / 2),
             end: match rng.u8(..20) {
                 0..14 => End::Kill,
-                14..19 => End::TermAndKill(ms(rng, 120)),
+                14..19 => End::TermAndKill(ms(rng, 40)),
                 _ => End::Term,
             },
         }

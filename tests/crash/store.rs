@@ -48,7 +48,6 @@ fn is_alive(program: &Program) {
 }
 
 #[test]
-#[ignore = "nothing is on disk yet"]
 fn two_programs_do_not_use_one_store() {
     let dir = TempDir::new().unwrap();
     let first = start(&variables(dir.path()));
@@ -62,7 +61,6 @@ fn two_programs_do_not_use_one_store() {
 }
 
 #[test]
-#[ignore = "nothing is on disk yet"]
 fn a_store_of_a_newer_format_is_left_alone() {
     let dir = TempDir::new().unwrap();
     let format = dir.path().join("format");
@@ -75,7 +73,6 @@ fn a_store_of_a_newer_format_is_left_alone() {
 }
 
 #[test]
-#[ignore = "nothing is on disk yet"]
 fn a_store_must_be_a_directory() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("file");
@@ -84,7 +81,6 @@ fn a_store_must_be_a_directory() {
 }
 
 #[test]
-#[ignore = "nothing is on disk yet"]
 fn a_store_must_be_writable() {
     // Not even root makes a directory there.
     let path = Path::new("/sys/runtrail-store");
@@ -121,7 +117,6 @@ fn has_disks() -> bool {
 }
 
 #[test]
-#[ignore = "nothing is on disk yet"]
 fn a_store_on_a_read_only_disk_is_refused() {
     if !has_disks() {
         return;
@@ -152,7 +147,6 @@ fn fill(disk: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn a_disk_that_fills_up_and_has_room_again_costs_nothing() {
     if !has_disks() {
         return;

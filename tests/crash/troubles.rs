@@ -53,7 +53,6 @@ async fn fills_the_outbox(world: &mut World, program: &Program) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn a_backend_that_is_away_until_the_outbox_is_full_gets_everything_later() {
     let mut world = World::new(quick()).await;
     small_outbox(&mut world);
@@ -67,7 +66,6 @@ async fn a_backend_that_is_away_until_the_outbox_is_full_gets_everything_later()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn what_is_owed_is_paid_by_who_comes_after_the_one_that_was_killed() {
     let mut world = World::new(quick()).await;
     small_outbox(&mut world);
@@ -89,7 +87,6 @@ async fn what_is_owed_is_paid_by_who_comes_after_the_one_that_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn a_token_that_is_refused_for_long_condemns_nothing() {
     let mut world = World::new(quick()).await;
     world.backend.mood(Mood::Answers(401)).await;
@@ -120,7 +117,6 @@ async fn a_token_that_is_refused_for_long_condemns_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn one_span_that_the_backend_cannot_stand_costs_that_span_only() {
     static POISON: OnceLock<Ids> = OnceLock::new();
     let mut world = World::new(quick()).await;
@@ -150,7 +146,6 @@ async fn one_span_that_the_backend_cannot_stand_costs_that_span_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "nothing is on disk yet"]
 async fn who_is_told_to_end_and_killed_at_once_loses_nothing() {
     let mut world = World::new(quick()).await;
     let mut program = world.begin(quick()).await;

@@ -318,6 +318,7 @@ fn common(url: &str, server: &SimHandle) -> Variables {
         ("RUNTRAIL_MEMORY_MAX", "1GiB".to_owned()),
         ("RUNTRAIL_CAPTURE_CONTENT", "true".to_owned()),
         ("RUNTRAIL_EXPORT_IN_FLIGHT_MAX", IN_FLIGHT_MAX.to_string()),
+        ("RUNTRAIL_DRAIN_MAX", "1s".to_owned()),
         ("RUNTRAIL_LIMITS_BATCH_AGE_MAX", "50ms".to_owned()),
         ("RUNTRAIL_LIMITS_PROGRESS_AFTER", "1s".to_owned()),
         // What the server knows of a run at its end is waited for.
