@@ -1,6 +1,7 @@
 //! What the server answered, when it was asked what the core wished to know.
 
 use super::entry::{Head, Step};
+use super::safe::make_safe;
 use super::{Core, is_away};
 use crate::run::finished::RunFacts;
 use crate::run::outputs::Wish;
@@ -31,7 +32,11 @@ impl Core {
             ..
         } = self;
         let read = dialect.read_log(run, page, &mut |item| match item {
-            Item::Event { type_index, event } => {
+            Item::Event {
+                type_index,
+                mut event,
+            } => {
+                make_safe(&mut event, digest.policy());
                 recorder.step(&Step::Event {
                     type_index: type_index as u16,
                     event: &event,

@@ -91,6 +91,11 @@ impl Digest {
         self.deltas.rejected[rejection as usize] += 1;
     }
 
+    /// What may leave.
+    pub(super) const fn policy(&self) -> &ContentPolicy {
+        &self.policy
+    }
+
     /// A summary as it may leave.
     pub(super) fn private(&self, summary: RunSummary) -> RunSummary {
         private(summary, &self.policy)

@@ -16,6 +16,7 @@ mod digest;
 mod entry;
 mod feed;
 mod reader;
+mod safe;
 mod saved;
 mod selection;
 

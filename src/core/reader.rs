@@ -5,6 +5,7 @@ use super::Selection;
 use super::digest::Digest;
 use super::entry::{Head, Recorder, Step};
 use super::feed::Taken;
+use super::safe::make_safe;
 use crate::run::outputs::{GapCause, Output};
 use crate::run::table::RunTable;
 use crate::wire::dialect::Dialect;
@@ -68,9 +69,13 @@ impl Reader<'_> {
                 type_index: type_index as u16,
             };
             let step = match item {
-                Item::Event { type_index, event } => {
+                Item::Event {
+                    type_index,
+                    mut event,
+                } => {
                     newest = newest.max(event.at);
                     if selection.has_workflow(&event.run.workflow) {
+                        make_safe(&mut event, taker.digest.policy());
                         let type_index = type_index as u16;
                         recorder.step(&Step::Event {
                             type_index,
