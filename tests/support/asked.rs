@@ -141,7 +141,11 @@ impl Server<'_> {
                     let rows = self.rows(*offset as usize);
                     core.handle_rows(&wish, Some(rows.as_bytes()), now);
                 }
-                Wish::AskRow { .. } | Wish::AskFacts { .. } => {}
+                // It knows no more than its log does.
+                Wish::AskFacts { run_id, .. } => {
+                    core.handle_facts(&named(run_id), None, None, now);
+                }
+                Wish::AskRow { .. } => {}
             }
         }
     }
@@ -167,13 +171,7 @@ impl Server<'_> {
 
     pub fn deliver(&mut self, core: &mut Core, now: Time) {
         for (run_id, after, page) in std::mem::take(&mut self.sent) {
-            let run = RunRef {
-                project: Some(1),
-                workflow: Cow::Borrowed("random"),
-                id: Some(Cow::Borrowed(&run_id)),
-                epoch: None,
-            };
-            core.handle_log_page(&run, after, page.as_bytes(), now);
+            core.handle_log_page(&named(&run_id), after, page.as_bytes(), now);
         }
     }
 
@@ -201,6 +199,15 @@ impl Server<'_> {
             "has_more": log.last().is_some_and(|line| line.seq > next),
         })
         .to_string()
+    }
+}
+
+fn named(run_id: &str) -> RunRef<'_> {
+    RunRef {
+        project: Some(1),
+        workflow: Cow::Borrowed("random"),
+        id: Some(Cow::Borrowed(run_id)),
+        epoch: None,
     }
 }
 
