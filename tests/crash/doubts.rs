@@ -178,6 +178,7 @@ async fn the_gate_loses_cuts_and_forgets_as_it_is_told() {
         seed: 3,
         speed: 60.0,
         chunks_per_second: 300.0,
+        chunk_bytes_min: 0,
         open_most: 10,
     };
     let mut world = World::new(pace).await;

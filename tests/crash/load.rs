@@ -21,6 +21,8 @@ pub(crate) struct Pace {
     /// How much faster than in earnest.
     pub(crate) speed: f64,
     pub(crate) chunks_per_second: f64,
+    /// The least size of a piece of an answer.
+    pub(crate) chunk_bytes_min: usize,
     pub(crate) open_most: usize,
 }
 
@@ -34,6 +36,7 @@ pub(crate) async fn server(pace: Pace) -> Arc<SimHandle> {
             projects: 2,
             failure_share: 0.15,
             chunks_per_second: pace.chunks_per_second,
+            chunk_bytes_min: pace.chunk_bytes_min,
             ..WorkloadSettings::default()
         },
         feed: FeedSettings {

@@ -52,6 +52,7 @@ fn pace(seed: u64) -> Pace {
         seed,
         speed: 60.0,
         chunks_per_second: 300.0,
+        chunk_bytes_min: 0,
         open_most: 10,
     }
 }

@@ -155,6 +155,7 @@ async fn a_disk_that_fills_up_and_has_room_again_costs_nothing() {
         seed: 11,
         speed: 60.0,
         chunks_per_second: 300.0,
+        chunk_bytes_min: 0,
         open_most: 10,
     };
     let mut world = World::new(pace).await;

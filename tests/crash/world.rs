@@ -321,8 +321,11 @@ fn common(url: &str, server: &SimHandle) -> Variables {
         ("RUNTRAIL_DRAIN_MAX", "1s".to_owned()),
         ("RUNTRAIL_LIMITS_BATCH_AGE_MAX", "50ms".to_owned()),
         ("RUNTRAIL_LIMITS_PROGRESS_AFTER", "1s".to_owned()),
-        // What the server knows of a run at its end is waited for.
-        ("RUNTRAIL_LIMITS_ENRICH_WAIT_MAX", "60s".to_owned()),
+        // What the server knows of a run at its end is waited for, however slow
+        // the machine is: without it a root is another one.
+        ("RUNTRAIL_LIMITS_ENRICH_WAIT_MAX", "10m".to_owned()),
+        ("RUNTRAIL_LIMITS_ASKS_IN_FLIGHT_MAX", "8".to_owned()),
+        ("RUNTRAIL_LIMITS_ANSWER_BYTES_MAX", "4MiB".to_owned()),
         ("RUNTRAIL_LIMITS_ASKS_PER_SECOND_MAX", "200".to_owned()),
         ("RUNTRAIL_STORE_CHECKPOINT_EVERY", "1s".to_owned()),
     ]
