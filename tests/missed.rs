@@ -8,19 +8,10 @@ mod support;
 use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::run::outputs::{GapCause, Wish};
 use runtrail::run::table::NoAnswer;
-use runtrail::wire::event::RunRef;
-use runtrail::wire::time::Time;
 use serde_json::{Value, json};
-use support::trace::{check, spans};
+use support::by_hand::{BEGIN, after, asks_log, give_log, named, one_task, page, sent, wishes};
 use support::workload::run_id;
-use support::{Feed, batches, core, settings, sse, stamp, usage};
-
-/// 2026-05-07T10:00:00Z, when the feeds begin.
-const BEGIN: Time = Time(1_778_148_000_000_000_000);
-
-fn after(seconds: u64) -> Time {
-    Time(BEGIN.0 + seconds * 1_000_000_000)
-}
+use support::{Feed, core, settings, sse, stamp};
 
 fn repairing(change: impl FnOnce(&mut CoreSettings)) -> Core {
     let mut settings = CoreSettings {
@@ -35,10 +26,6 @@ fn repairing(change: impl FnOnce(&mut CoreSettings)) -> Core {
     assert_eq!(first.len(), 3, "open runs are listed from the start");
     answer_lists(&mut core, &first, &[]);
     core
-}
-
-fn wishes(core: &mut Core) -> Vec<Wish> {
-    std::iter::from_fn(|| core.poll_wish()).collect()
 }
 
 /// The first wish of each is answered with these rows, and every further page is empty.
@@ -71,55 +58,10 @@ fn lose_and_find_again(core: &mut Core) {
     core.handle_reconnect(0, Some(after(120)));
 }
 
-fn named(feed: &Feed) -> RunRef<'_> {
-    RunRef {
-        project: Some(1),
-        workflow: feed.script.as_str().into(),
-        id: Some(feed.run.as_str().into()),
-        epoch: None,
-    }
-}
-
 /// A row that leaves out its project: the list was asked for by it.
 fn row(feed: &Feed, status: &str) -> Value {
     json!({"id": feed.run, "script_name": feed.script, "status": status,
            "started_at": stamp(70_000), "finished_at": stamp(71_000)})
-}
-
-/// A page of the log with so many of its events.
-fn page(feed: &Feed, events: usize, complete: bool) -> String {
-    let lines = &feed.lines[..events];
-    let events: Vec<Value> = lines.iter().map(|line| line.logged()).collect();
-    json!({"events": events, "complete": complete, "has_more": false,
-           "next_after_id": lines.last().map(|line| line.seq)})
-    .to_string()
-}
-
-fn give_log(core: &mut Core, feed: &Feed) {
-    let log = page(feed, feed.lines.len(), true);
-    core.handle_log_page(&named(feed), 0, log.as_bytes(), after(130));
-}
-
-fn asks_log(wishes: &[Wish], feed: &Feed) -> usize {
-    let is_log =
-        |wish: &&Wish| matches!(wish, Wish::ReadLog { run_id, .. } if **run_id == *feed.run);
-    wishes.iter().filter(is_log).count()
-}
-
-/// A run of one task, which begins 70 seconds in.
-fn one_task(n: usize) -> Feed {
-    let mut feed = Feed::of_run("review", &run_id(n));
-    feed.at(70_000).start().task("a");
-    feed.at(70_500).task_end("a", 500, usage(10, 5));
-    feed.at(71_000).end([10, 5, 1]);
-    feed
-}
-
-fn sent(core: &mut Core) -> Vec<String> {
-    core.handle_drain();
-    let spans = spans(&batches(core));
-    check(&spans);
-    spans.into_iter().map(|span| span.name).collect()
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
 pub mod asked;
+pub mod by_hand;
 pub mod trace;
 pub mod workload;
 
