@@ -8,6 +8,7 @@ mod support;
 use runtrail::core::{Core, CoreSettings, Part, RestoreError};
 use runtrail::run::outputs::{GapCause, Wish};
 use runtrail::run::table::NoAnswer;
+use serde_json::{Value, json};
 use support::by_hand::{BEGIN, after, asks_log, give_log, named, one_task, page, sent, wishes};
 use support::trace::spans;
 use support::{Feed, batches, core, settings, sse, stamp};
@@ -283,6 +284,57 @@ fn a_damaged_entry_costs_itself_and_its_run_is_made_whole_from_its_log() {
     let summary = core.poll_summary().expect("it ended");
     assert_eq!((summary.verified, summary.tasks.passed), ("match", 1));
     assert_eq!(sent(&mut core), ["task a", "invoke_workflow review"]);
+}
+
+#[test]
+fn a_damaged_page_of_a_log_is_read_again_and_so_are_those_behind_it() {
+    let feed = one_task(1);
+    let mut before = first_life(&configured());
+    hear(&mut before, &feed, 1..2);
+    let first = more_to_come(&feed, 0..2);
+    before.handle_log_page(&named(&feed), 0, first.as_bytes(), after(72));
+    let damaged = entries(&before).len() - 1;
+    let second = more_to_come(&feed, 2..3);
+    before.handle_log_page(
+        &named(&feed),
+        feed.lines[1].seq,
+        second.as_bytes(),
+        after(73),
+    );
+    let mut journal = entries(&before);
+    let half = journal[damaged].len() - 4;
+    journal[damaged].truncate(half);
+    let mut core = from_journal(&journal, 0, &configured());
+    core.handle_connect(0, Some(after(101)));
+    assert_eq!(asks_log(&answer_lists(&mut core), &feed), 1);
+    give_log(&mut core, &feed);
+    let summary = core.poll_summary().expect("it ended");
+    assert_eq!((summary.verified, summary.tasks.passed), ("match", 1));
+    assert_eq!(sent(&mut core), ["task a", "invoke_workflow review"]);
+}
+
+/// A page of the log that is not the last one.
+fn more_to_come(feed: &Feed, events: std::ops::Range<usize>) -> String {
+    let lines = &feed.lines[events];
+    let events: Vec<Value> = lines.iter().map(|line| line.logged()).collect();
+    let last = lines.last().map(|line| line.seq);
+    json!({"events": events, "complete": false, "has_more": true, "next_after_id": last})
+        .to_string()
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_counted_by_whoever_is_told_again() {
+    let feed = one_task(1);
+    let mut before = first_life(&configured());
+    hear(&mut before, &feed, 0..2);
+    before.handle_row(&named(&feed), Some(b"{"), after(72));
+    let rejected = before.deltas().rejected;
+    assert_eq!(rejected.iter().sum::<u64>(), 1);
+    let mut again = core(configured());
+    for entry in &entries(&before) {
+        again.replay(entry).expect("our own");
+    }
+    assert_eq!(again.deltas().rejected, rejected);
 }
 
 #[test]

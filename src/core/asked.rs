@@ -22,6 +22,7 @@ impl Core {
         // One entry for all of it: half a page would be read twice after a crash.
         self.begin(&Head::Logged {
             run: run.clone(),
+            after,
             now,
         });
         let Self {
@@ -82,7 +83,7 @@ impl Core {
         match row.transpose() {
             Ok(row) => self.take_row(run, row.map(without_message), now),
             // It is asked once more when the time has come.
-            Err(rejection) => self.digest.reject(rejection),
+            Err(rejection) => self.reject_answer(rejection, now),
         }
     }
 
@@ -95,9 +96,10 @@ impl Core {
         tasks: Option<&[u8]>,
         now: Time,
     ) {
-        let row = row.and_then(|row| self.read_answer(row, |core, row| core.dialect.read_row(row)));
+        let row =
+            row.and_then(|row| self.read_answer(row, now, |core, row| core.dialect.read_row(row)));
         let tasks = tasks.and_then(|tasks| {
-            self.read_answer(tasks, |core, tasks| core.dialect.read_tasks(tasks))
+            self.read_answer(tasks, now, |core, tasks| core.dialect.read_tasks(tasks))
         });
         let facts = (row.is_some() || tasks.is_some()).then(|| RunFacts {
             row: row.map(without_message),
@@ -109,8 +111,9 @@ impl Core {
     /// A page of a list of runs, as it was asked for by [`Wish::ListRuns`], when
     /// there is one to be had.
     pub fn handle_rows(&mut self, wish: &Wish, rows: Option<&[u8]>, now: Time) {
-        let rows =
-            rows.and_then(|rows| self.read_answer(rows, |core, rows| core.dialect.read_rows(rows)));
+        let rows = rows.and_then(|rows| {
+            self.read_answer(rows, now, |core, rows| core.dialect.read_rows(rows))
+        });
         let page = rows.map(|rows| self.page_of(rows));
         self.take_rows(wish, page, now);
     }
@@ -144,15 +147,23 @@ impl Core {
     fn read_answer<T>(
         &mut self,
         answer: &[u8],
+        now: Time,
         read: impl FnOnce(&Self, &[u8]) -> Result<T, Rejection>,
     ) -> Option<T> {
         match read(self, answer) {
             Ok(read) => Some(read),
             Err(rejection) => {
-                self.digest.reject(rejection);
+                self.reject_answer(rejection, now);
                 None
             }
         }
+    }
+
+    /// An answer is not taken.
+    pub(super) fn reject_answer(&mut self, rejection: Rejection, now: Time) {
+        self.begin(&Head::Unreadable { rejection, now });
+        self.digest.reject(rejection);
+        self.settle(Some(now));
     }
 
     pub(super) fn take_page(&mut self, run: &RunRef<'_>, page: LogPage, now: Time) {

@@ -51,6 +51,7 @@ pub(super) enum Head<'a> {
     Logged {
         #[serde(borrow)]
         run: RunRef<'a>,
+        after: u64,
         now: Time,
     },
     /// The server does not give a run's log.
@@ -82,6 +83,8 @@ pub(super) enum Head<'a> {
     },
     /// There is room for spans, or none.
     Room { room: bool, now: Time },
+    /// The server answered what cannot be read.
+    Unreadable { rejection: Rejection, now: Time },
 }
 
 /// What follows from a head, one after the other.

@@ -178,7 +178,12 @@ impl Core {
                 self.settle(Some(now));
             }
             Head::ClockSet { now } => self.handle_clock_set(now),
-            Head::Logged { run, now } => {
+            Head::Logged { run, after, now } => {
+                // All of the page or nothing, and none behind one that is damaged.
+                each_step(steps, |_| {})?;
+                if !self.runs.expects_page(&run, after) {
+                    return Ok(());
+                }
                 each_step(steps, |step| match step {
                     Step::Event { event, .. } => self.runs.handle_logged_event(event),
                     Step::Rejected(rejection) => self.digest.reject(rejection),
@@ -195,6 +200,7 @@ impl Core {
             }
             Head::Rows { wish, page, now } => self.take_rows(&wish, page, now),
             Head::Room { room, now } => self.handle_room(room, now),
+            Head::Unreadable { rejection, now } => self.reject_answer(rejection, now),
         }
         Ok(())
     }
