@@ -103,6 +103,10 @@ pub const FEED_PIECES_MAX: usize = 16;
 /// Closed batches that wait to be compressed. Beyond it the feed waits.
 pub const PACKING_BATCHES_MAX: usize = 1;
 
+/// Closed batches that wait for that while there is no room for spans, and runs
+/// are owed. Beyond it the feed waits.
+pub const WITHHELD_BATCHES_MAX: usize = 2;
+
 /// Connections to the listener of metrics and probes; a further one takes the
 /// place of the oldest.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
@@ -206,8 +210,8 @@ pub struct Limits {
     /// What is remembered of these. As above.
     pub owed_runs_bytes_max: usize,
     /// Bodies that wait for the backend, compressed, in memory: without a store.
-    /// When they are full, metrics and summaries go on, and spans are dropped and
-    /// counted.
+    /// When they are full, metrics and summaries go on, and runs that end are owed:
+    /// their spans are made from the server's log once there is room.
     pub outbox_bytes_max: usize,
     /// Finished runs that the API remembers. Beyond it the oldest is forgotten.
     pub recent_runs_max: usize,

@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use runtrail::sim::settings::Recording;
 use runtrail::sim::workload::{Arrivals, WorkloadSettings};
 use runtrail::sim::{SimHandle, SimServer, SimSettings};
@@ -85,6 +86,11 @@ fn metric(program: &Program, series: &str) -> u64 {
 /// Waits until a series is so much.
 fn reaches(program: &Program, series: &str, least: u64) {
     eventually(series, || (metric(program, series) >= least).then_some(()));
+}
+
+/// The same of all series of a name.
+fn reaches_sum(program: &Program, name: &str, least: u64) {
+    eventually(name, || (sum(program, name) >= least).then_some(()));
 }
 
 fn sum(program: &Program, name: &str) -> u64 {
@@ -345,9 +351,8 @@ async fn a_backend_that_hangs_does_not_stop_the_metrics() {
     assert_eq!(program.ended().code, Some(1));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outbox_that_is_full_costs_nothing() {
-    let server = busy(MANY).await;
+/// A receiver that takes nothing until its gate is opened.
+async fn gated() -> (Receiver, Arc<AtomicBool>) {
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
     let receiver = Receiver::scripted(Wire::Http, move |_| match gate.load(Ordering::Relaxed) {
@@ -355,16 +360,107 @@ async fn an_outbox_that_is_full_costs_nothing() {
         false => Reply::status(503),
     })
     .await;
-    let small = [
-        ("RUNTRAIL_LIMITS_OUTBOX_BYTES_MAX", "4MiB"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+    (receiver, open)
+}
+
+const SMALL_OUTBOX: [(&str, &str); 2] = [
+    ("RUNTRAIL_LIMITS_OUTBOX_BYTES_MAX", "4MiB"),
+    ("OTEL_EXPORTER_OTLP_COMPRESSION", "none"),
+];
+
+/// Whoever asks often is not what these tests are about.
+const ASKS_AT_WILL: (&str, &str) = ("RUNTRAIL_LIMITS_ASKS_PER_SECOND_MAX", "10000");
+
+/// What a receiver has taken but for markers, by id: all of each span. No id came
+/// with two contents.
+fn contents(receiver: &Receiver) -> BTreeMap<(Vec<u8>, Vec<u8>), Span> {
+    let mut contents = BTreeMap::new();
+    let received = receiver.received();
+    let taken = received.iter().filter(|request| request.taken);
+    for span in taken.flat_map(Received::spans) {
+        if span.name.starts_with("run started ") {
+            continue;
+        }
+        let id = (span.trace_id.clone(), span.span_id.clone());
+        if let Some(other) = contents.insert(id, span.clone()) {
+            assert_eq!(&other, span, "one id, two contents");
+        }
+    }
+    contents
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_is_full_costs_nothing() {
+    const MORE: usize = 40;
+    let server = busy(Arrivals::None).await;
+    let (receiver, open) = gated().await;
+    let undisturbed = Receiver::start(Wire::Http).await;
+    let settings = [SMALL_OUTBOX[0], SMALL_OUTBOX[1], ASKS_AT_WILL];
+    let program = start(&server, receiver.addr, &settings);
+    let beside = start(&server, undisturbed.addr, &[ASKS_AT_WILL]);
+    server.wait_for_feeds(2).await;
+    let owed = || metric(&program, "runtrail_runs_owed");
+    // Runs until there is no room, and more that end after it.
+    let mut runs = 0;
+    while owed() == 0 {
+        assert!(runs < 1_500, "the outbox does not fill");
+        (0..20).for_each(|_| drop(server.start_run("review").unwrap()));
+        runs += 20;
+        server.wait_for_finished(runs).await;
+        reaches_sum(&program, "runtrail_runs_finished_total", runs as u64);
+    }
+    program.line_with("there is no room for more spans");
+    let owed_before = owed();
+    (0..MORE).for_each(|_| drop(server.start_run("review").unwrap()));
+    runs += MORE;
+    server.wait_for_finished(runs).await;
+    reaches_sum(&program, "runtrail_runs_finished_total", runs as u64);
+    eventually("those that ended are owed", || {
+        (owed() >= owed_before + MORE as u64).then_some(())
+    });
+    assert_eq!(metric(&program, "runtrail_spans_exported_total"), 0);
+    let [metrics, _] = program.listeners();
+    assert_eq!(get(metrics, "/healthz", "").0, 200);
+
+    open.store(true, Ordering::Relaxed);
+    program.line_with("there is room for spans again");
+    eventually("what is owed is paid", || (owed() == 0).then_some(()));
+    for program in [program, beside] {
+        assert_eq!(
+            sum(&program, "runtrail_runs_finished_total"),
+            runs as u64,
+            "a run that is paid does not count again"
+        );
+        assert_eq!(sum(&program, "runtrail_spans_refused_total"), 0);
+        program.signal("TERM");
+        let ended = program.ended();
+        assert_eq!(ended.code, Some(0), "{}", ended.text);
+    }
+    let (here, there) = (contents(&receiver), contents(&undisturbed));
+    let roots = there.values().filter(|span| span.parent_span_id.is_empty());
+    assert_eq!(roots.count(), runs);
+    for (id, span) in &there {
+        assert_eq!(here.get(id), Some(span));
+    }
+    assert_eq!(here.len(), there.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_outbox_makes_the_feed_wait_when_no_log_may_be_read() {
+    let server = busy(MANY).await;
+    let (receiver, open) = gated().await;
+    let settings = [
+        SMALL_OUTBOX[0],
+        SMALL_OUTBOX[1],
+        ("RUNTRAIL_REPAIR", "false"),
     ];
-    let program = start(&server, receiver.addr, &small);
+    let program = start(&server, receiver.addr, &settings);
     program.line_with("the outbox is full");
     let [metrics, _] = program.listeners();
     assert_eq!(get(metrics, "/healthz", "").0, 200);
     open.store(true, Ordering::Relaxed);
     program.line_with("the outbox has room again");
+    assert_eq!(metric(&program, "runtrail_runs_owed"), 0);
     program.signal("TERM");
     let ended = program.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.text);

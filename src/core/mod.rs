@@ -231,9 +231,14 @@ impl Core {
         self.digest.batches.pop_front()
     }
 
-    /// Whether there is such a batch.
-    pub fn has_batches(&self) -> bool {
-        !self.digest.batches.is_empty()
+    /// How many such batches there are.
+    pub fn batches(&self) -> usize {
+        self.digest.batches.len()
+    }
+
+    /// Whether runs end without their spans, since there is no room for these.
+    pub const fn is_withholding(&self) -> bool {
+        self.runs.is_withholding()
     }
 
     /// The summary of the next run that ended.

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::limits::{
     ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX,
     FEED_READ_BYTES_MAX, LOG_LINES_BYTES_MAX, OUTBOX_BODIES_MAX, PACKING_BATCHES_MAX, PAGES_MAX,
-    SPAN_BYTES_MAX,
+    SPAN_BYTES_MAX, WITHHELD_BATCHES_MAX,
 };
 
 /// The sum, line by line.
@@ -94,7 +94,8 @@ impl Budget {
             line(
                 "spans on their way to the outbox",
                 // Pending, closed, being packed, and twice as a record.
-                (PACKING_BATCHES_MAX + 5) * limits.batch_bytes_max + 2 * SPAN_BYTES_MAX,
+                (WITHHELD_BATCHES_MAX + PACKING_BATCHES_MAX + 4) * limits.batch_bytes_max
+                    + 2 * SPAN_BYTES_MAX,
                 "limits.batch_bytes_max",
             ),
             line(

@@ -145,7 +145,8 @@ impl Overflow {
             self.is_told = true;
             tracing::warn!(
                 "the outbox is full, since the backend does not take spans fast enough or the disk \
-                 is full: nothing is read until there is room"
+                 is full: what did not fit waits, and where no log can be read nothing is read \
+                 until there is room"
             );
         }
     }

@@ -108,10 +108,11 @@ impl Safety {
         }
     }
 
-    /// Whether no more is to be read until the checkpoint counts: there would be
-    /// no room left to write it down.
+    /// Whether no more is to be read until a checkpoint counts: there would be no
+    /// room left to write it down. What is not written down needs none.
     pub const fn is_crowded(&self) -> bool {
-        self.pending.is_some() && self.journal_bytes > self.journal_limit_bytes / 8 * 7
+        let writes = self.suspended.is_none() || self.pending.is_some();
+        writes && self.journal_bytes > self.journal_limit_bytes / 8 * 7
     }
 
     /// Writes a checkpoint of what the core and the metrics hold now, while there

@@ -172,6 +172,11 @@ impl RunTable {
         self.debts.len()
     }
 
+    /// Whether spans are made later, since there is no room for them now.
+    pub const fn is_withholding(&self) -> bool {
+        self.withholding
+    }
+
     /// What the open runs hold, roughly, in bytes.
     pub const fn bytes(&self) -> usize {
         self.bytes

@@ -46,7 +46,7 @@ impl Engine {
             let parts = &mut self.parts;
             // What is still to be packed would be missing from it: next time.
             if let Some(safety) = &mut parts.safety
-                && !parts.core.has_batches()
+                && parts.core.batches() == 0
             {
                 let through = self.given_through;
                 safety

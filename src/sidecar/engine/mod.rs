@@ -23,6 +23,7 @@ use super::safety::Safety;
 use crate::admin::Ask;
 use crate::core::Core;
 use crate::export::ExportTally;
+use crate::limits::WITHHELD_BATCHES_MAX;
 use crate::logs::{LineWriter, Logs};
 use crate::metrics::Metrics;
 use crate::metrics::store::StoreStatus;
@@ -224,7 +225,7 @@ impl Engine {
         self.settle(&mut asks).await?;
         loop {
             let room = self.room_to_pack();
-            let reads = room.is_none() && !self.is_crowded();
+            let reads = self.reads();
             tokio::select! {
                 news = feeds.recv(), if reads => match news {
                     Some(news) => self.hear_all(news, &mut feeds),
@@ -320,7 +321,13 @@ impl Engine {
             return;
         }
         self.room = room;
-        self.parts.core.handle_room(room, now);
+        let core = &mut self.parts.core;
+        let withheld = core.is_withholding();
+        core.handle_room(room, now);
+        if core.is_withholding() == withheld {
+            // Nobody may read logs: nothing changes, and who packs says what is so.
+            return;
+        }
         if room {
             tracing::info!(
                 "there is room for spans again: what is owed is made from the server's log"
@@ -332,8 +339,15 @@ impl Engine {
         }
     }
 
-    /// The way to the packer, while it takes nothing more. Then nothing is read,
-    /// but questions are answered all the same.
+    /// Whether feeds and answers are read: while batches are taken from us, or
+    /// hardly any more come of it. Questions are answered all the same.
+    fn reads(&self) -> bool {
+        let core = &self.parts.core;
+        let waits = core.is_withholding() && core.batches() <= WITHHELD_BATCHES_MAX;
+        (waits || self.room_to_pack().is_none()) && !self.is_crowded()
+    }
+
+    /// The way to the packer, while it takes nothing more.
     fn room_to_pack(&self) -> Option<mpsc::Sender<Batch>> {
         let batches = self.parts.export.as_ref()?.batches.as_ref()?;
         (batches.capacity() == 0).then(|| batches.clone())

@@ -144,7 +144,8 @@ pub struct OutboxStatus {
     pub disk_bytes: u64,
     /// Bytes that it may take on disk.
     pub limit_bytes: usize,
-    /// Bytes that a push may take on disk now. With a full disk there are none.
+    /// Bytes that a push may take on disk now. With a full disk there are none,
+    /// nor while what did not fit still waits.
     pub room_bytes: u64,
     /// How many bodies.
     pub batches: usize,
@@ -194,6 +195,8 @@ struct State {
     disk_bytes: u64,
     is_full_disk: bool,
     closed: bool,
+    /// Somebody found no room, and still has what did not fit.
+    is_short: bool,
     /// Nobody is to wait for room any more.
     is_given_up: bool,
     /// Counts what may have made room.
@@ -276,6 +279,7 @@ impl Outbox {
         let begin = record.len() - packed.body.len();
         let mut state = self.lock();
         state.index.add(id, Entry::new(&head, place, begin), group);
+        state.is_short = false;
         if is_last {
             self.completed(state, through);
         }
@@ -298,7 +302,9 @@ impl Outbox {
         let record = record::mark(mark);
         self.make_room(&mut writer, record.len())?;
         self.write(&mut writer, &record, true, self.bounds.limit)?;
-        self.completed(self.lock(), through);
+        let mut state = self.lock();
+        state.is_short = false;
+        self.completed(state, through);
         Ok(())
     }
 
@@ -311,7 +317,8 @@ impl Outbox {
     /// Waits until there may be room, and says whether there is any use in trying
     /// again. Blocks; a full disk is tried again after a while.
     pub fn wait_for_room(&self) -> bool {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.is_short = true;
         let seen = state.changes;
         let same = |state: &mut State| state.changes == seen && !state.is_given_up;
         let waited = self.room.wait_timeout_while(state, ROOM_WAIT, same);
@@ -346,7 +353,8 @@ impl Outbox {
     /// What it holds.
     pub fn status(&self) -> OutboxStatus {
         let state = self.lock();
-        let is_crowded = state.is_full_disk || state.index.len() >= OUTBOX_BODIES_MAX;
+        let is_crowded =
+            state.is_full_disk || state.is_short || state.index.len() >= OUTBOX_BODIES_MAX;
         OutboxStatus {
             bytes: state.index.body_bytes() as usize,
             disk_bytes: state.disk_bytes,

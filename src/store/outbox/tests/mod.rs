@@ -461,11 +461,18 @@ fn who_waits_for_room_goes_on_when_there_is_some_and_when_told_to_give_up() {
                 assert!(outbox.wait_for_room());
             }
         });
+        while outbox.status().room_bytes > 0 {
+            std::thread::yield_now();
+        }
         while !waiting.is_finished() {
             if let Some(id) = outbox.oldest_waiting() {
                 outbox.acknowledge(id).unwrap();
             }
         }
+        assert!(
+            outbox.status().room_bytes > 0,
+            "nobody waits with something that did not fit"
+        );
         let waiting = scope.spawn(|| while outbox.wait_for_room() {});
         outbox.give_up_waiting();
         waiting.join().unwrap();
