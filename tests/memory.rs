@@ -25,13 +25,14 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use runtrail::sim::settings::Recording;
-use runtrail::sim::{SimServer, SimSettings};
+use runtrail::sim::{SimHandle, SimServer, SimSettings};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::mpsc;
 
 use self::common::{batch, end, event, hub, start, task_end, task_start};
 use self::program::{Program, eventually, get};
 use self::receiver::{Receiver, Reply, Wire};
-use self::scripted::{Connection, FEED, Server};
+use self::scripted::{Connection, FEED, Server, soon};
 
 /// What a sidecar may use that nobody configured otherwise.
 const MEMORY_MAX: usize = 384 << 20;
@@ -44,10 +45,10 @@ const WASTE_MAX: usize = 32 << 20;
 /// As many runs as may be open.
 const OPEN_RUNS: u32 = 10_000;
 
-/// A program beside a server, which a test feeds.
+/// A program beside a server without calls, which a test feeds.
 struct Beside {
     program: Program,
-    server: Server,
+    feeds: mpsc::Receiver<Connection>,
     feed: Connection,
     metrics: SocketAddr,
     local: SocketAddr,
@@ -57,14 +58,15 @@ impl Beside {
     async fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let server = Server::new().await;
         let url = server.url().to_string();
+        let mut feeds = only_feeds(server);
         let mut all = listening(&url);
         all.extend(variables);
         let program = Program::start(&[&["run"], arguments].concat(), &all);
-        let (_, feed) = server.answer(FEED).await;
+        let feed = soon(feeds.recv()).await.unwrap();
         let [metrics, local] = program.listeners();
         Self {
             program,
-            server,
+            feeds,
             feed,
             metrics,
             local,
@@ -91,6 +93,28 @@ impl Beside {
     }
 }
 
+/// The feeds that are opened at a server that has nothing else.
+fn only_feeds(server: Server) -> mpsc::Receiver<Connection> {
+    const NOTHING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+    let (opened, feeds) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let mut connection = server.accept_ever().await;
+            let opened = opened.clone();
+            tokio::spawn(async move {
+                while let Some(request) = connection.next_request().await {
+                    if request.header("accept") == Some("text/event-stream") {
+                        connection.send(FEED).await;
+                        return drop(opened.send(connection).await);
+                    }
+                    connection.send(NOTHING).await;
+                }
+            });
+        }
+    });
+    feeds
+}
+
 /// Variables for a program beside a server, on ports that are free.
 fn listening(url: &str) -> Vec<(&str, &str)> {
     vec![
@@ -99,6 +123,8 @@ fn listening(url: &str) -> Vec<(&str, &str)> {
         ("RUNTRAIL_LISTEN_LOCAL", "127.0.0.1:0"),
         // Whether a run gets one depends on how long the test takes.
         ("RUNTRAIL_MARKERS", "false"),
+        // How fast a server may be asked is not what is measured.
+        ("RUNTRAIL_LIMITS_ASKS_PER_SECOND_MAX", "10000"),
     ]
 }
 
@@ -242,7 +268,7 @@ async fn ten_thousand_runs_that_fall_silent_at_once_stay_within_memory_max() {
     );
     // From a new connection on all runs are equally silent.
     beside.feed.stream.shutdown().await.unwrap();
-    beside.feed = beside.server.answer(FEED).await.1;
+    beside.feed = soon(beside.feeds.recv()).await.unwrap();
     let page = counted(
         beside.metrics,
         "runtrail_runs_finished_total",
@@ -296,70 +322,133 @@ fn fast_feed() -> Vec<u8> {
     feed
 }
 
+/// A program beside a feed that is faster than its backend, which takes nothing
+/// until it is told to.
+struct Faster {
+    program: Program,
+    metrics: SocketAddr,
+    takes: Arc<AtomicBool>,
+    _parts: (SimHandle, Receiver),
+}
+
+const FAST_TASKS: u32 = FAST_RUNS * TASKS_A_RUN;
+
+impl Faster {
+    async fn start(more: &[(&str, &str)]) -> Self {
+        let takes = Arc::new(AtomicBool::new(false));
+        let answers = Arc::clone(&takes);
+        let receiver =
+            Receiver::scripted(Wire::Http, move |_| match answers.load(Ordering::Relaxed) {
+                true => Reply::Take,
+                false => Reply::Never,
+            })
+            .await;
+        let feed = fast_feed();
+        println!("{} of feed", mib(feed.len()));
+        let recording = Some(Recording {
+            bytes: Bytes::from(feed),
+            stays_open: true,
+        });
+        let settings = SimSettings {
+            recording,
+            tokens: Vec::new(),
+            ..SimSettings::default()
+        };
+        let server = SimServer::start(settings).await.unwrap();
+        let (url, backend) = (server.url(), format!("http://{}", receiver.addr));
+        let mut variables = listening(&url);
+        variables.extend([
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*backend),
+            ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
+        ]);
+        variables.extend(more);
+        let program = Program::start(&["run", "--capture-content"], &variables);
+        let [metrics, _] = program.listeners();
+        Self {
+            program,
+            metrics,
+            takes,
+            _parts: (server, receiver),
+        }
+    }
+
+    fn stays_within_memory_max(&self) {
+        let (peak, resident) = (self.program.peak_bytes(), self.program.resident_bytes());
+        println!("{} resident, {} at most", mib(resident), mib(peak));
+        assert!(peak < MEMORY_MAX, "{}", mib(peak));
+    }
+
+    /// All that the feed told was counted.
+    fn has_counted_all(&self, page: &str) {
+        let [runs, tasks] = [FAST_RUNS, FAST_TASKS].map(u64::from);
+        for (metric, labels, expected) in [
+            ("runtrail_runs_started_total", "", runs),
+            ("runtrail_runs_finished_total", "outcome=\"success\"", runs),
+            ("runtrail_run_tasks_total", "result=\"passed\"", tasks),
+            (
+                "runtrail_tasks_finished_total",
+                "outcome=\"success\"",
+                tasks,
+            ),
+            ("runtrail_runs_open", "", 0),
+            ("runtrail_events_total", "type=\"AgentOutput\"", 6 * tasks),
+        ] {
+            assert_eq!(sum(page, metric, labels), expected, "{metric}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_feed_faster_than_the_backend_stays_within_memory_max_and_loses_nothing() {
-    let is_there = Arc::new(AtomicBool::new(false));
-    let answers = Arc::clone(&is_there);
-    let receiver = Receiver::scripted(Wire::Http, move |_| match answers.load(Ordering::Relaxed) {
-        true => Reply::Take,
-        false => Reply::Never,
-    })
-    .await;
-    let feed = fast_feed();
-    println!("{} of feed", mib(feed.len()));
-    let recording = Some(Recording {
-        bytes: Bytes::from(feed),
-        stays_open: true,
-    });
-    let settings = SimSettings {
-        recording,
-        tokens: Vec::new(),
-        ..SimSettings::default()
-    };
-    let server = SimServer::start(settings).await.unwrap();
-    let (url, backend) = (server.url(), format!("http://{}", receiver.addr));
-    let mut variables = listening(&url);
-    variables.extend([
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*backend),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"),
-    ]);
-    let program = Program::start(&["run", "--capture-content"], &variables);
-    let [metrics, _] = program.listeners();
-    program.line_with("the outbox is full");
-    let (peak, resident) = (program.peak_bytes(), program.resident_bytes());
-    println!(
-        "no backend: {} resident, {} at most",
-        mib(resident),
-        mib(peak)
-    );
-    assert!(peak < MEMORY_MAX, "{}", mib(peak));
-    let (_, page) = get(metrics, "/metrics", "");
+    // Without a log to make spans from the feed has to wait.
+    let nobody_asks = [("RUNTRAIL_REPAIR", "false"), ("RUNTRAIL_ENRICH", "false")];
+    let fills_soon = ("OTEL_EXPORTER_OTLP_COMPRESSION", "none");
+    let faster = Faster::start(&[nobody_asks[0], nobody_asks[1], fills_soon]).await;
+    faster.program.line_with("the outbox is full");
+    faster.stays_within_memory_max();
+    let (_, page) = get(faster.metrics, "/metrics", "");
     assert_eq!(sum(&page, "runtrail_spans_exported_total", ""), 0);
     // The backend comes back, and everything goes on.
-    is_there.store(true, Ordering::Relaxed);
-    let [runs, tasks] = [FAST_RUNS, FAST_RUNS * TASKS_A_RUN].map(u64::from);
-    let page = counted(metrics, "runtrail_spans_exported_total", "", runs + tasks);
-    for (metric, labels, expected) in [
-        ("runtrail_runs_started_total", "", runs),
-        ("runtrail_runs_finished_total", "outcome=\"success\"", runs),
-        ("runtrail_run_tasks_total", "result=\"passed\"", tasks),
-        (
-            "runtrail_tasks_finished_total",
-            "outcome=\"success\"",
-            tasks,
-        ),
-        ("runtrail_runs_open", "", 0),
-        ("runtrail_events_total", "type=\"AgentOutput\"", 6 * tasks),
-        ("runtrail_spans_exported_total", "", runs + tasks),
-        ("runtrail_spans_refused_total", "", 0),
+    faster.takes.store(true, Ordering::Relaxed);
+    let spans = u64::from(FAST_RUNS + FAST_TASKS);
+    let page = counted(faster.metrics, "runtrail_spans_exported_total", "", spans);
+    faster.has_counted_all(&page);
+    for (metric, expected) in [
+        ("runtrail_spans_exported_total", spans),
+        ("runtrail_spans_refused_total", 0),
     ] {
-        assert_eq!(sum(&page, metric, labels), expected, "{metric}");
+        assert_eq!(sum(&page, metric, ""), expected, "{metric}");
     }
-    assert!(
-        program.peak_bytes() < MEMORY_MAX,
-        "{}",
-        mib(program.peak_bytes())
-    );
+    faster.stays_within_memory_max();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_that_are_owed_stay_within_memory_max_and_what_has_no_log_is_counted() {
+    let faster = Faster::start(&[]).await;
+    // The feed is read to its end, though no span has gone.
+    let finished = "runtrail_runs_finished_total";
+    let page = counted(faster.metrics, finished, "", FAST_RUNS.into());
+    faster.has_counted_all(&page);
+    assert_eq!(sum(&page, "runtrail_spans_exported_total", ""), 0);
+    faster.stays_within_memory_max();
+    let owed = eventually("runs are owed", || {
+        let (_, page) = get(faster.metrics, "/metrics", "");
+        Some(sum(&page, "runtrail_runs_owed", "")).filter(|owed| *owed > 0)
+    });
+    println!("{owed} runs are owed");
+    faster.takes.store(true, Ordering::Relaxed);
+    eventually("each span is sent, or counted as lost", || {
+        let (_, page) = get(faster.metrics, "/metrics", "");
+        let lost = sum(
+            &page,
+            "runtrail_spans_refused_total",
+            "reason=\"not_rebuilt\"",
+        );
+        let sent = sum(&page, "runtrail_spans_exported_total", "");
+        let is_paid = sum(&page, "runtrail_runs_owed", "") == 0;
+        (is_paid && lost >= owed && sent + lost == u64::from(FAST_RUNS + FAST_TASKS)).then_some(())
+    });
+    faster.stays_within_memory_max();
 }
 
 /// Runs with ever new names: of tasks, tools, workflows, projects.

@@ -89,6 +89,12 @@ impl Server {
         Connection::new(stream)
     }
 
+    /// The same, however long it takes.
+    pub async fn accept_ever(&self) -> Connection {
+        let (stream, _) = self.listener.accept().await.expect("a connection");
+        Connection::new(stream)
+    }
+
     /// Whether nobody comes.
     pub async fn is_untouched(&self) -> bool {
         let a_while = Duration::from_millis(100);
@@ -115,12 +121,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The head of the next request.
     pub async fn request(&mut self) -> Request {
+        let request = soon(self.next_request()).await;
+        request.expect("the request is not cut off")
+    }
+
+    /// The same, however long it takes, unless the other side is gone.
+    pub async fn next_request(&mut self) -> Option<Request> {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break end;
             }
-            let read = soon(self.stream.read_buf(&mut self.read)).await;
-            assert_ne!(read.expect("a request"), 0, "the request is cut off");
+            let read = self.stream.read_buf(&mut self.read).await;
+            read.ok().filter(|read| *read > 0)?;
         };
         let head = String::from_utf8(self.read.drain(..end + 4).collect()).expect("a head is text");
         let mut lines = head.lines();
@@ -129,10 +141,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let (name, value) = line.split_once(": ")?;
             Some((name.to_ascii_lowercase(), value.to_owned()))
         });
-        Request {
+        Some(Request {
             line,
             headers: headers.collect(),
-        }
+        })
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
