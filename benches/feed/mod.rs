@@ -1,6 +1,8 @@
 //! The feed that the benches read, and the way of it through the whole core.
+#![allow(dead_code, reason = "each bench uses its part of it")]
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
@@ -28,6 +30,7 @@ pub(crate) struct Feed {
     pub(crate) events: u64,
     pub(crate) event_bytes: usize,
     pub(crate) spans: u32,
+    pub(crate) runs: usize,
 }
 
 /// One open run of the feed, and what it still has to say, last first.
@@ -39,22 +42,36 @@ struct Script {
 impl Feed {
     /// The same on every day.
     pub(crate) fn generate() -> Self {
+        Self::of(0..RUNS)
+    }
+
+    /// The feed of these runs.
+    pub(crate) fn of(runs: Range<usize>) -> Self {
+        Self::begun(runs, usize::MAX)
+    }
+
+    /// The same, but of each run only the first so many events.
+    pub(crate) fn begun(runs: Range<usize>, events_max: usize) -> Self {
         let mut feed = Self {
             bytes: Vec::new(),
             frames: 0,
             events: 0,
             event_bytes: 0,
             spans: 0,
+            runs: runs.len(),
         };
         let mut batch = Vec::new();
-        let mut coming = 0..RUNS;
+        let mut coming = runs;
         let mut open: Vec<Script> = Vec::new();
         let mut at_ms = 0;
         loop {
             while open.len() < RUNS_AT_ONCE
                 && let Some(run) = coming.next()
             {
-                open.push(feed.script(run));
+                let mut script = feed.script(run);
+                let left_out = script.left.len().saturating_sub(events_max);
+                script.left.drain(..left_out);
+                open.push(script);
             }
             if open.is_empty() {
                 break;
@@ -90,10 +107,11 @@ impl Feed {
             "a mean event has {mean:.1} bytes"
         );
         format!(
-            "{} events of {mean:.1} bytes on average in {} frames, {:.1} MB, {RUNS} runs",
+            "{} events of {mean:.1} bytes on average in {} frames, {:.1} MB, {} runs",
             self.events,
             self.frames,
-            self.bytes.len() as f64 / 1e6
+            self.bytes.len() as f64 / 1e6,
+            self.runs
         )
     }
 
@@ -181,7 +199,7 @@ pub(crate) fn all(feed: &Feed) {
     core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
     take(&mut core);
-    assert_eq!((spans, summaries), (feed.spans, RUNS));
+    assert_eq!((spans, summaries), (feed.spans, feed.runs));
 }
 
 fn settings(limits: Limits) -> CoreSettings {
