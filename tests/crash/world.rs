@@ -19,8 +19,8 @@ use crate::program::{Ended, Program, eventually, get};
 /// Requests of one life that may be under way at once.
 pub(crate) const IN_FLIGHT_MAX: usize = 4;
 
-/// Nothing takes longer to calm down than this.
-const CALM_MAX: Duration = Duration::from_secs(120);
+/// Who has something to do, and does nothing for so long, hangs.
+const STILL_MAX: Duration = Duration::from_secs(90);
 
 /// Who has nothing to do for so long has forgotten what is missing.
 const IDLE_MAX: Duration = Duration::from_secs(15);
@@ -167,27 +167,26 @@ impl World {
     }
 
     /// Waits until the disturbed program has sent as much as the other, or until
-    /// it has nothing left to do and does nothing.
+    /// it does nothing any more.
     async fn wait_for_all(&self, program: &Program) {
         let pause = Duration::from_millis(100);
-        let (mut requests, mut idle) = (0, 0);
-        for _ in 0..CALM_MAX.as_millis() / pause.as_millis() {
+        let (mut before, mut still) = (None, Duration::ZERO);
+        loop {
             let all = self.calm_backend.book().held_count();
-            let (held, so_far) = {
-                let book = self.backend.book();
-                (book.held_count(), book.requests)
+            let held = self.backend.book().held_count();
+            let page = page(program);
+            let is_done = is_done(&page);
+            let so_far = (
+                self.backend.book().requests,
+                self.gate.damage().calls,
+                compare::sum(&page, "runtrail_runs_owed") as u64,
+            );
+            still = match before.replace(so_far) == Some(so_far) {
+                true => still + pause,
+                false => Duration::ZERO,
             };
-            let is_done = is_done(program);
-            if is_done && held + self.lacks >= all {
-                return;
-            }
-            idle = if is_done && requests == so_far {
-                idle + 1
-            } else {
-                0
-            };
-            requests = so_far;
-            if idle * pause.as_millis() > IDLE_MAX.as_millis() {
+            let patience = if is_done { IDLE_MAX } else { STILL_MAX };
+            if (is_done && held + self.lacks >= all) || still > patience {
                 return;
             }
             tokio::time::sleep(pause).await;
@@ -199,7 +198,7 @@ impl World {
     pub(crate) async fn settle(self, program: Program) -> Outcome {
         let runs = self.server.finished_runs().len();
         eventually("the undisturbed program is done", || {
-            let done = is_done(&self.calm) && self.calm_backend.book().roots() >= runs;
+            let done = is_done(&page(&self.calm)) && self.calm_backend.book().roots() >= runs;
             done.then_some(())
         });
         self.wait_for_all(&program).await;
@@ -354,10 +353,9 @@ pub(crate) fn sum(program: &Program, metric: &str) -> f64 {
     compare::sum(&page(program), metric)
 }
 
-/// Whether nothing is open and nothing waits.
-pub(crate) fn is_done(program: &Program) -> bool {
-    let page = page(program);
-    let nothing = |metric| compare::sum(&page, metric) == 0.0;
+/// Whether nothing is open and nothing waits, by the metrics of a program.
+fn is_done(page: &str) -> bool {
+    let nothing = |metric| compare::sum(page, metric) == 0.0;
     nothing("runtrail_runs_open")
         && nothing("runtrail_outbox_batches")
         && nothing("runtrail_runs_owed")
