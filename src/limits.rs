@@ -80,6 +80,10 @@ pub const ROW_TEXT_BYTES_MAX: usize = 4_096;
 /// too long.
 pub const LISTED_RUNS_MAX: u32 = 10_000;
 
+/// Runs that wait for their logs, beyond which no further page of a list is asked
+/// for: the next one has its turn when some of them are done.
+pub const HELD_FOR_LISTS_MAX: usize = 400;
+
 /// Projects whose runs are listed after a gap. Further ones are not.
 pub const LISTED_PROJECTS_MAX: usize = 1_000;
 
@@ -248,7 +252,7 @@ impl Default for Limits {
             repair_margin: Duration::from_secs(60),
             enrich_wait_max: Duration::from_secs(5),
             asks_in_flight_max: 2,
-            asks_per_second_max: 20,
+            asks_per_second_max: 100,
             answer_bytes_max: 8 << 20,
             owed_runs_max: 10_000,
             owed_runs_bytes_max: 8 << 20,

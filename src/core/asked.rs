@@ -76,6 +76,13 @@ impl Core {
         self.settle(Some(now));
     }
 
+    /// No answer will come any more: runs that have ended wait for none.
+    pub fn handle_no_more_answers(&mut self, now: Time) {
+        self.begin(&Head::NoMoreAnswers { now });
+        self.runs.handle_no_more_answers(&mut self.outputs);
+        self.settle(Some(now));
+    }
+
     /// What the server says of a run, as it was asked for by [`Wish::AskRow`]:
     /// nothing, when it does not know the run or may not tell.
     pub fn handle_row(&mut self, run: &RunRef<'_>, row: Option<&[u8]>, now: Time) {

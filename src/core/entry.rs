@@ -85,6 +85,8 @@ pub(super) enum Head<'a> {
     Room { room: bool, now: Time },
     /// The server answered what cannot be read.
     Unreadable { rejection: Rejection, now: Time },
+    /// No answer will come any more.
+    NoMoreAnswers { now: Time },
 }
 
 /// What follows from a head, one after the other.

@@ -200,6 +200,7 @@ impl Core {
             }
             Head::Rows { wish, page, now } => self.take_rows(&wish, page, now),
             Head::Room { room, now } => self.handle_room(room, now),
+            Head::NoMoreAnswers { now } => self.handle_no_more_answers(now),
             Head::Unreadable { rejection, now } => self.reject_answer(rejection, now),
         }
         Ok(())

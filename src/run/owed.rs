@@ -157,7 +157,7 @@ impl Debts {
             return;
         };
         let paying = &mut self.paying[place];
-        let bytes_max = settings.limits.open_runs_bytes_max / DEBTS_MAX;
+        let bytes_max = settings.limits.open_runs_bytes_max / (4 * DEBTS_MAX);
         if paying.hold.bytes() > bytes_max {
             out.push(Output::Lost(paying.owed.spans()));
             self.paying.swap_remove(place);

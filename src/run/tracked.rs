@@ -56,7 +56,7 @@ pub(super) struct TrackedRun {
     /// Where the first piece of a stream lies in the server's log, or 0.
     streamed_from: Option<u64>,
     progress_told: bool,
-    /// One repair a cause is enough.
+    /// Its end was doubted once, which is enough.
     repair_tried: bool,
     /// A repair failed: nothing can be said of its sums.
     doubtful: bool,
@@ -294,7 +294,6 @@ impl TrackedRun {
             Some(hold) => hold.drop_live(),
             None => {
                 self.hold = Some(Box::new(Hold::new(now)));
-                self.repair_tried = true;
             }
         }
         self.ask_log();
@@ -486,6 +485,7 @@ impl TrackedRun {
         if doubted {
             self.hold(now, settings);
             if self.hold.is_some() {
+                self.repair_tried = true;
                 out.push(Output::Gap(GapCause::Totals));
             }
         }
@@ -521,7 +521,7 @@ impl TrackedRun {
         if self.ending.is_some() {
             return Fate::Open;
         }
-        if !self.repair_tried {
+        if !std::mem::replace(&mut self.repair_tried, true) {
             self.hold(now, settings);
         }
         match &mut self.hold {

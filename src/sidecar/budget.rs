@@ -123,6 +123,13 @@ impl Budget {
             ),
             line("lines of logs", LOG_LINES_BYTES_MAX, ""),
         ];
+        if config.repair {
+            lines.push(line(
+                "owed runs, and those that are being paid",
+                limits.owed_runs_bytes_max + limits.open_runs_bytes_max / 4,
+                "limits.owed_runs_bytes_max",
+            ));
+        }
         if config.repair || config.enrich {
             lines.push(line(
                 "answers of the server",

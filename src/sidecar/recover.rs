@@ -2,6 +2,7 @@
 //! from there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -12,6 +13,7 @@ use crate::core::{Core, Part, RestoreError};
 use crate::metrics::snapshot::MetricsSnapshot;
 use crate::metrics::{self, Metrics};
 use crate::store::files::Files;
+use crate::store::outbox::Outbox;
 use crate::store::{CheckpointError, Journal, JournalSettings, LogError, read_checkpoint};
 use crate::trace::batch::Batch;
 use crate::wire::dialect::Dialect;
@@ -37,6 +39,8 @@ pub(super) struct Recovered {
     pub(super) core: Core,
     pub(super) metrics: Metrics,
     pub(super) journal: Option<Journal>,
+    /// What the last batch that went to the packer completes.
+    pub(super) given_through: u64,
     /// Entries of the journal, and records that were damaged.
     pub(super) entries: u64,
     pub(super) damaged: u64,
@@ -64,7 +68,7 @@ pub(super) fn recover(
     config: &Config,
     files: Option<Arc<dyn Files>>,
     through: u64,
-    packer: Option<&mpsc::Sender<Batch>>,
+    export: Option<(&mpsc::Sender<Batch>, &Outbox)>,
     now: Time,
 ) -> Result<Recovered, StartError> {
     let settings = config.core_settings();
@@ -75,6 +79,7 @@ pub(super) fn recover(
             core,
             metrics: new_metrics(config)?,
             journal: None,
+            given_through: 0,
             entries: 0,
             damaged: 0,
         });
@@ -93,7 +98,8 @@ pub(super) fn recover(
         .map_err(RecoverError::from)?;
     journal.trim(place.record).map_err(RecoverError::from)?;
     let types = core.event_types();
-    let (mut entries, mut damaged) = (0, found.corrupt);
+    let mut given_through = 0;
+    let (mut entries, mut damaged) = (0, found.corrupt + found.broken_segments);
     for record in journal.replay(place.record + 1) {
         let record = record.map_err(RecoverError::from)?;
         match core.replay(&record.bytes) {
@@ -103,11 +109,16 @@ pub(super) fn recover(
         metrics.apply(core.deltas(), types, now);
         core.deltas().clear();
         while core.poll_wish().is_some() {}
-        while let Some(batch) = core.poll_batch() {
-            if let Some(packer) = packer {
+        if let Some((packer, outbox)) = export {
+            while may_send(packer, outbox)
+                && let Some(batch) = core.poll_batch()
+            {
+                given_through = given_through.max(batch.given_through());
                 // The packer ends only after those that fill it.
                 let _ = packer.blocking_send(batch);
             }
+        } else {
+            while core.poll_batch().is_some() {}
         }
     }
     // What was stored beyond the last entry was made of inputs that are lost.
@@ -118,10 +129,26 @@ pub(super) fn recover(
         core,
         metrics,
         journal: Some(journal),
+        given_through,
         entries,
         damaged,
     })
 }
+
+/// Whether the packer takes a batch soon. While the outbox is full it may take
+/// none for hours: what is made then stays in the core, which withholds what it can.
+fn may_send(packer: &mpsc::Sender<Batch>, outbox: &Outbox) -> bool {
+    while packer.capacity() == 0 {
+        if outbox.status().room_bytes == 0 {
+            return false;
+        }
+        std::thread::sleep(PACKER_WAIT);
+    }
+    true
+}
+
+/// How long a packer that is at work is left to it.
+const PACKER_WAIT: Duration = Duration::from_millis(2);
 
 /// What the checkpoint holds.
 fn restore(

@@ -138,6 +138,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         core,
         mut metrics,
         journal,
+        given_through,
         ..
     } = recovered;
     if export.is_some() {
@@ -200,6 +201,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
         asker,
         safety,
         store,
+        given_through,
         run_lines,
         finished: hooks.finished,
         logs: hooks.logs,
@@ -255,6 +257,7 @@ fn start_export(
         durable_through: packer.durable_through,
         found_through: found.through,
         found_batches: found.batches,
+        found_damaged: found.records_damaged,
         outbox,
         quarantine,
         tally,
@@ -288,10 +291,12 @@ async fn recovered(
     export: Option<&ExportParts>,
 ) -> Result<Recovered, StartError> {
     let through = export.map_or(0, |export| export.found_through);
-    let packer = export.and_then(|export| export.batches.clone());
+    let packer =
+        export.and_then(|export| Some((export.batches.clone()?, Arc::clone(&export.outbox))));
     let config = config.clone();
     let recovery = tokio::task::spawn_blocking(move || {
-        recover(&config, files, through, packer.as_ref(), now())
+        let export = packer.as_ref().map(|(packer, outbox)| (packer, &**outbox));
+        recover(&config, files, through, export, now())
     });
     match recovery.await {
         Ok(recovered) => recovered,
@@ -302,8 +307,11 @@ async fn recovered(
 /// Tells what was found in the store, in words and for the metrics.
 fn told(config: &Config, recovered: &Recovered, export: Option<&ExportParts>) -> StoreStatus {
     let Recovered {
-        entries, damaged, ..
+        entries,
+        damaged: in_journal,
+        ..
     } = *recovered;
+    let damaged = in_journal + export.map_or(0, |export| export.found_damaged);
     if entries > 0 {
         tracing::info!(entries, "going on from what was written before");
     }

@@ -54,6 +54,18 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// What is complete once this batch is, and those that it goes with.
+    pub const fn given_through(&self) -> u64 {
+        if self.is_last {
+            self.through
+        } else {
+            // All of it is there with a later one.
+            self.through + 1
+        }
+    }
+}
+
 /// Gathers spans until they make a full body, or have waited long enough.
 #[derive(Debug)]
 pub struct Batcher {

@@ -119,7 +119,7 @@ keys! {
         .effect("Questions to the server on their way at once. Further ones wait.")
         .changed_by("whoever runs the server");
     ASKS_PER_SECOND_MAX: Count = key("limits.asks_per_second_max", count(1, 10_000))
-        .default("20")
+        .default("100")
         .effect("Questions to the server within a second. Further ones wait.")
         .changed_by("whoever runs the server");
     ANSWER_BYTES_MAX: Bytes = key("limits.answer_bytes_max", bytes(64 * KIB, 64 * MIB))

@@ -19,6 +19,7 @@ use rustc_hash::FxHashMap;
 pub use self::repair::NoAnswer;
 pub use self::saved::Unreadable;
 
+use crate::limits::HELD_FOR_LISTS_MAX;
 use crate::run::finished::RunMeta;
 use crate::run::fold::Moment;
 use crate::run::lists::Lists;
@@ -116,7 +117,15 @@ impl RunTable {
 
     /// What the core would like to know from the server.
     pub fn poll_wish(&mut self) -> Option<Wish> {
-        self.wishes.pop_front()
+        let may_wait = |wish: &Wish| matches!(wish, Wish::ListRuns { offset: 1.., .. });
+        // Of a long list no more is asked for than can be read of its runs' logs.
+        let next = match self.wishes.front() {
+            Some(wish) if may_wait(wish) && self.held() >= HELD_FOR_LISTS_MAX => {
+                self.wishes.iter().position(|wish| !may_wait(wish))?
+            }
+            _ => 0,
+        };
+        self.wishes.remove(next)
     }
 
     /// The open runs, in no order that matters.
@@ -155,6 +164,12 @@ impl RunTable {
     /// Whether the run of this trace is open.
     pub fn has(&self, trace_id: &TraceId) -> bool {
         self.by_trace.contains_key(trace_id)
+    }
+
+    /// How many runs wait for their logs.
+    fn held(&self) -> usize {
+        let open = self.slots.iter().flatten();
+        open.filter(|run| run.held_since().is_some()).count()
     }
 
     /// How many runs are open.

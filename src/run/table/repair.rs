@@ -301,6 +301,14 @@ impl RunTable {
         self.shed(None, out);
     }
 
+    /// Runs that have ended go without what else the server knows of them.
+    pub fn handle_no_more_answers(&mut self, out: &mut Vec<Output>) {
+        for slot in self.open_slots() {
+            self.with(slot, |run, settings| run.learn(None, settings, out));
+        }
+        self.shed(None, out);
+    }
+
     /// There is room for spans, or there is none: then runs go on, and their
     /// spans are made later. Without a log to make them from nothing is withheld.
     pub fn handle_room(&mut self, room: bool, now: Time) {

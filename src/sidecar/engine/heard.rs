@@ -17,9 +17,10 @@ impl Engine {
     pub(super) fn learn(&mut self, Answer { wish, reply }: Answer) {
         let now = now();
         let core = &mut self.parts.core;
+        // A token that is refused, or an answer that is none, says nothing of the run.
         let why = match reply {
-            Reply::GaveUp => NoAnswer::NotNow,
-            _ => NoAnswer::ForGood,
+            Reply::Gone => NoAnswer::ForGood,
+            _ => NoAnswer::NotNow,
         };
         match (&wish, reply) {
             (Wish::ReadLog { after, .. }, Reply::LogPage(page)) => {
@@ -29,7 +30,7 @@ impl Engine {
             (Wish::AskRow { .. }, Reply::Row(row)) => {
                 core.handle_row(&run_of(&wish), Some(&row), now);
             }
-            (Wish::AskRow { .. }, Reply::Gone | Reply::Forbidden) => {
+            (Wish::AskRow { .. }, Reply::Gone) => {
                 core.handle_row(&run_of(&wish), None, now);
             }
             // It is over when it has been waited for long enough.

@@ -56,6 +56,8 @@ pub struct Parts {
     pub safety: Option<Safety>,
     /// What the store has told so far.
     pub store: StoreStatus,
+    /// What the batches complete that were given away before.
+    pub given_through: u64,
     /// Where each finished run is a line, when that is asked for.
     pub run_lines: Option<LineWriter>,
     /// Who else wants to see each finished run, with its spans.
@@ -84,6 +86,8 @@ pub struct ExportParts {
     pub found_through: u64,
     /// How many bodies it held then.
     pub found_batches: usize,
+    /// How many damaged records there were.
+    pub found_damaged: u64,
     /// What waits for the backend.
     pub outbox: Arc<Outbox>,
     /// What the backend refused for good.
@@ -162,6 +166,8 @@ pub struct Engine {
     room: bool,
     /// What the last batch that was given away completes.
     given_through: u64,
+    /// Whether feeds and answers were read when this was looked at last.
+    was_reading: bool,
 }
 
 /// Notices when the clock on the wall is set, or stood still with the machine.
@@ -197,6 +203,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         Self {
             feeds: vec![FeedState::default(); parts.feeds],
+            given_through: parts.given_through,
             parts,
             last_event: None,
             swept: Instant::now(),
@@ -205,7 +212,7 @@ impl Engine {
                 steady: Instant::now(),
             },
             room: true,
-            given_through: 0,
+            was_reading: true,
         }
     }
 
@@ -239,6 +246,10 @@ impl Engine {
             }
             self.settle(&mut asks).await?;
         }
+        if self.parts.safety.is_none() {
+            // Nobody asks any longer, and nothing is kept of what waits for an answer.
+            self.parts.core.handle_no_more_answers(now());
+        }
         self.parts.core.handle_drain();
         self.give_out(Amount::All).await;
         if let Some(export) = &mut self.parts.export {
@@ -258,6 +269,7 @@ impl Engine {
 
     /// Puts what was heard into safety, and gives away what came of it.
     async fn settle(&mut self, asks: &mut mpsc::Receiver<Ask>) -> Result<(), StoreFailed> {
+        self.look_for_room(now());
         self.keep(asks).await?;
         self.give_out(Amount::AsFits).await;
         self.checkpoint().await
@@ -269,8 +281,7 @@ impl Engine {
             tracing::warn!("the clock was set: waits and silences count from now");
             self.parts.core.handle_clock_set(now);
         }
-        self.look_for_room(now);
-        self.parts.core.handle_tick(now);
+        self.tick_core(now);
         if let Some(at) = self.last_event {
             self.parts.metrics.set_source_last_event(at, now);
         }
@@ -303,6 +314,19 @@ impl Engine {
             store.suspended = safety.is_suspended();
         }
         self.parts.metrics.apply_store(&self.parts.store, now);
+    }
+
+    /// Time goes by for the runs, unless nothing of them is read: then neither
+    /// their silence nor a missing answer says anything.
+    fn tick_core(&mut self, now: Time) {
+        let reads = self.reads();
+        if reads && !self.was_reading {
+            self.parts.core.handle_clock_set(now);
+        }
+        self.was_reading = reads;
+        if reads {
+            self.parts.core.handle_tick(now);
+        }
     }
 
     /// Notices when there is no room for spans, and when there is again.
@@ -379,11 +403,7 @@ impl Engine {
             && let Some(batch) = self.parts.core.poll_batch()
         {
             self.keep_spans(&batch);
-            self.given_through = self.given_through.max(match batch.is_last {
-                true => batch.through,
-                // All of it is there with the next one.
-                false => batch.through + 1,
-            });
+            self.given_through = self.given_through.max(batch.given_through());
             if let Some(export) = &self.parts.export
                 && let Some(batches) = &export.batches
             {
@@ -465,6 +485,7 @@ mod tests {
             asker: None,
             safety: None,
             store: StoreStatus::default(),
+            given_through: 0,
             run_lines: None,
             finished: None,
             logs: None,

@@ -79,8 +79,9 @@ impl Life {
         let packer = packer.unwrap();
         let batches = packer.batches.clone();
         let (for_recovery, of_recovery) = (config.clone(), Arc::clone(&files));
+        let of_outbox = Arc::clone(&outbox);
         let recovered = tokio::task::spawn_blocking(move || {
-            let packer = Some(&batches);
+            let packer = Some((&batches, &*of_outbox));
             recover(
                 &for_recovery,
                 Some(of_recovery),
@@ -105,6 +106,7 @@ impl Life {
                 durable_through: packer.durable_through,
                 found_through: found.through,
                 found_batches: found.batches,
+                found_damaged: found.records_damaged,
                 outbox: Arc::clone(&outbox),
                 quarantine: Arc::new(quarantine),
                 tally,
@@ -113,6 +115,7 @@ impl Life {
             // A checkpoint whenever there is something to be kept.
             safety: Some(Safety::new(keeper, std::time::Duration::ZERO, limit_bytes)),
             store: StoreStatus::default(),
+            given_through: recovered.given_through,
             run_lines: None,
             finished: None,
             logs: None,

@@ -361,7 +361,12 @@ impl Outbox {
             limit_bytes: self.bounds.limit as usize,
             room_bytes: match is_crowded {
                 true => 0,
-                false => self.bounds.push.saturating_sub(state.disk_bytes),
+                false => {
+                    let by_bytes = self.bounds.push.saturating_sub(state.disk_bytes);
+                    // Bodies may be small, and their number has a bound as well.
+                    let left = (OUTBOX_BODIES_MAX - state.index.len()) as u64;
+                    by_bytes.min(self.bounds.limit * left / OUTBOX_BODIES_MAX as u64)
+                }
             },
             batches: state.index.len(),
             oldest: state.index.oldest().map(|(_, pushed)| pushed),
