@@ -46,6 +46,11 @@ pub const FRAME_FIELD_BYTES_MAX: usize = 4_096;
 /// may be is the room of the channel.
 pub const FEED_PIECE_BYTES_MAX: usize = 64 << 10;
 
+/// What is heard of the feeds before it is written down in one go, if so much
+/// waits; then those that are behind wait for their turn. The larger, the fewer
+/// syncs a busy feed costs. It is what the pieces on their way may hold.
+pub const HEARD_BYTES_MAX: usize = FEED_PIECES_MAX * FEED_PIECE_BYTES_MAX;
+
 /// What the HTTP client reads ahead of that for each feed: `hyper` reads up to
 /// 408 KiB at once, and pieces on their way may keep one more such buffer alive.
 pub const FEED_READ_BYTES_MAX: usize = 2 * (408 << 10);

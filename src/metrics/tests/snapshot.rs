@@ -458,7 +458,11 @@ fn a_value_that_is_no_more_is_unknown_or_left_out() {
     });
     let unknown = next.total("tasks_finished_total", |m| label(m, "outcome") == "unknown");
     assert_eq!(unknown, 1.0);
-    let none = ["export_requests_total", "run_tasks_total"];
+    let none = [
+        "export_requests_total",
+        "run_tasks_total",
+        "spans_refused_total",
+    ];
     let none = none.map(|name| (format!("runtrail_{name}"), WhyNot::NoSuchValue));
     assert_eq!(missing, none);
 }

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::{Engine, FeedState};
-use crate::limits::{FEED_PIECE_BYTES_MAX, FEED_PIECES_MAX};
+use crate::limits::{FEED_PIECES_MAX, HEARD_BYTES_MAX};
 use crate::net::clock::now;
 use crate::run::outputs::{GapCause, Wish};
 use crate::run::table::NoAnswer;
@@ -46,13 +46,13 @@ impl Engine {
         }
     }
 
-    /// Hears what waits, up to the bytes of one large piece: a server sends many
-    /// small ones, and what is to be done after them is done once for all.
+    /// Hears what waits, up to a bound: a server sends many small pieces, and what
+    /// is to be done after them, with a sync of the disk, is done once for all.
     pub(super) fn hear_all(&mut self, first: FromFeed, feeds: &mut mpsc::Receiver<FromFeed>) {
         let mut bytes = first.news.size();
         self.hear(first);
         for _ in 1..FEED_PIECES_MAX {
-            if bytes >= FEED_PIECE_BYTES_MAX {
+            if bytes >= HEARD_BYTES_MAX {
                 return;
             }
             let Ok(next) = feeds.try_recv() else { return };

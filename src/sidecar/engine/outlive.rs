@@ -177,6 +177,11 @@ fn stored(outbox: &Outbox) -> BTreeMap<Vec<u8>, usize> {
         let packed = outbox.take(id).unwrap().unwrap();
         outbox.claim(id);
         for span in spans(&packed.body) {
+            // Whether a short run is noticed while it is open is a matter of moments.
+            let name = Span::decode(span.bytes).unwrap().name;
+            if name.starts_with("run started ") {
+                continue;
+            }
             *found.entry(span.bytes.to_vec()).or_default() += 1;
         }
     }
