@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// Nothing takes this long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Where it is.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_runtrail");

@@ -31,7 +31,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 /// Long enough for any machine; nobody waits for it when all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How it is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
