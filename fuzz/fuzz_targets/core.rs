@@ -8,11 +8,12 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use runtrail::core::{Core, CoreSettings, Selection};
 use runtrail::limits::Limits;
-use runtrail::run::outputs::{GapCause, RunStatus, Wish};
+use runtrail::run::outputs::{GapCause, Wish};
+use runtrail::run::table::NoAnswer;
 use runtrail::trace::batch::ResourceInfo;
 use runtrail::trace::content::ContentPolicy;
 use runtrail::trace::span::TraceSettings;
-use runtrail::wire::event::{RunOutcome, RunRef};
+use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
 use runtrail_fuzz::script::{Step, recut, steps};
 use runtrail_fuzz::spans::Spans;
@@ -157,8 +158,12 @@ impl Bench {
         };
         match step {
             Step::Feed(bytes) => self.core.handle_bytes(0, bytes, self.clock()),
-            Step::Page(page) => self.core.handle_log_page(&run, self.asked_after, page, self.now),
-            Step::Refuse => self.core.handle_log_refused(&run, self.now),
+            Step::Page(page) => self
+                .core
+                .handle_log_page(&run, self.asked_after, page, self.now),
+            Step::Refuse => {
+                (self.core).handle_log_refused(&run, NoAnswer::ForGood, self.now);
+            }
             Step::Gap => self.core.handle_gap(0, GapCause::Disconnect, self.now),
             Step::Reconnect => self.core.handle_reconnect(0, self.clock()),
             Step::EndOfInput => self.core.handle_end_of_input(0, self.clock()),
@@ -168,13 +173,17 @@ impl Bench {
                 self.core.handle_tick(self.now);
             }
             Step::Status(how) => {
-                let status = match how % 4 {
-                    0 => RunStatus::Open,
-                    1 => RunStatus::Ended(RunOutcome::Success),
-                    2 => RunStatus::Ended(RunOutcome::Error),
-                    _ => RunStatus::Unknown,
-                };
-                self.core.handle_status(&run, status, self.now);
+                let status = ["running", "completed", "failed", "unheard of"][usize::from(how % 4)];
+                let row = format!(
+                    r#"{{"id":"{}","project_id":1,"script_name":"s","status":"{status}"}}"#,
+                    run.id.as_deref().unwrap_or_default()
+                );
+                let row = Some(row.as_bytes()).filter(|_| how % 5 > 0);
+                match how / 64 {
+                    0 => self.core.handle_row(&run, row, self.now),
+                    1 => self.core.handle_facts(&run, row, None, self.now),
+                    _ => self.core.handle_room(how % 2 == 0, self.now),
+                }
             }
         }
         self.asked = asked;
@@ -192,8 +201,17 @@ impl Bench {
             if let Wish::ReadLog { after, .. } = &wish {
                 self.asked_after = *after;
             }
-            let (Wish::ReadLog { run_id, .. } | Wish::AskStatus { run_id }) = wish;
-            run_id.as_ref().clone_into(&mut self.asked);
+            match wish {
+                Wish::ReadLog { run_id, .. }
+                | Wish::AskRow { run_id, .. }
+                | Wish::AskFacts { run_id, .. } => run_id.as_ref().clone_into(&mut self.asked),
+                Wish::ListRuns { .. } => {
+                    let rows =
+                        r#"[{"id":"7","project_id":1,"script_name":"s","status":"running"}]"#;
+                    self.core
+                        .handle_rows(&wish, Some(rows.as_bytes()), self.now);
+                }
+            }
         }
         let deltas = self.core.deltas();
         self.rejected += deltas.rejected.iter().sum::<u64>();

@@ -139,6 +139,7 @@ fn core() -> Core {
         },
         markers: false,
         repair: false,
+        enrich: false,
         feeds: vec![Some(1)],
         selection: Selection::default(),
         limits,

@@ -12,13 +12,16 @@ use runtrail::core::Core;
 use runtrail::export::{Compression, ExportTally};
 use runtrail::limits::FEED_PIECES_MAX;
 use runtrail::metrics::catalogue::Group;
+use runtrail::metrics::store::StoreStatus;
 use runtrail::metrics::{self, Metrics};
 use runtrail::sidecar::book::Book;
 use runtrail::sidecar::engine::{Engine, ExportParts, Parts, Phase};
 use runtrail::sidecar::packer;
 use runtrail::sim::settings::DEFAULT_TOKEN;
 use runtrail::source;
-use runtrail::store::outbox::Outbox;
+use runtrail::store::outbox::{Outbox, OutboxSettings};
+use runtrail::store::quarantine::QuarantineSettings;
+use runtrail::store::{Quarantine, StoreDir};
 use runtrail::wire::dialect::Dialect;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -122,6 +125,9 @@ async fn ours(url: &str, events: u64, compression: Compression) -> Reading {
         ("AKRIBES_URL", url),
         ("AKRIBES_TOKEN", DEFAULT_TOKEN),
         ("AKRIBES_PROJECT_ID", "1"),
+        // The SDK asks nothing either.
+        ("RUNTRAIL_REPAIR", "false"),
+        ("RUNTRAIL_ENRICH", "false"),
     ];
     let config = Config::load(&Flags::default(), &Environment::from_iter(variables)).unwrap();
     let limits = &config.limits;
@@ -129,7 +135,12 @@ async fn ours(url: &str, events: u64, compression: Compression) -> Reading {
     let mut metrics = Metrics::new(&metrics::Settings::new(limits, Dialect::SYSTEMS)).unwrap();
     metrics.register(Group::Export).unwrap();
     let registry = metrics.registry().clone();
-    let outbox = Arc::new(Outbox::new(limits.outbox_bytes_max));
+    let files = StoreDir::memory();
+    let settings = OutboxSettings::new(config.outbox_bytes_max() as u64, limits);
+    let (outbox, found) = Outbox::open(Arc::clone(&files), settings).unwrap();
+    let outbox = Arc::new(outbox);
+    let settings = QuarantineSettings::new(config.store.quarantine_bytes_max as u64, limits);
+    let quarantine = Arc::new(Quarantine::open(files, settings).unwrap());
     let tally = Arc::new(ExportTally::default());
     let (to_engine, from_feeds) = mpsc::channel(FEED_PIECES_MAX);
     let (stop, stopped) = watch::channel(false);
@@ -146,9 +157,18 @@ async fn ours(url: &str, events: u64, compression: Compression) -> Reading {
         feeds: config.source.feeds.len(),
         export: Some(ExportParts {
             batches: Some(packer.batches),
+            durable_through: packer.durable_through,
+            found_through: found.through,
+            found_batches: found.batches,
+            found_damaged: found.records_damaged,
             outbox,
+            quarantine,
             tally,
         }),
+        asker: None,
+        safety: None,
+        store: StoreStatus::default(),
+        given_through: 0,
         run_lines: None,
         finished: None,
         logs: None,
@@ -174,7 +194,7 @@ async fn ours(url: &str, events: u64, compression: Compression) -> Reading {
     discard.await.unwrap();
     let reading = watch.stop(counted());
     let _ = phase.send(Phase::End);
-    engine.await.unwrap();
+    engine.await.unwrap().unwrap();
     reading
 }
 
@@ -182,7 +202,7 @@ async fn ours(url: &str, events: u64, compression: Compression) -> Reading {
 async fn discard(outbox: Arc<Outbox>) {
     while !outbox.is_drained() {
         match outbox.oldest_waiting() {
-            Some(id) => outbox.acknowledge(id),
+            Some(id) => outbox.acknowledge(id).unwrap(),
             None => outbox.changed().await,
         }
     }
