@@ -4,7 +4,7 @@
 //! - What was set aside is on disk when [`Quarantine::set_aside`] comes back.
 //! - The log never takes more than its bound: the oldest go, a segment at a time,
 //!   and are counted.
-//! - A record is, as [`encoded`](super::encoded) says, of kind 1 with [`About`] as
+//! - A record is, as `encoded` says, of kind 1 with [`About`] as
 //!   its head and the body behind it, or of kind 2, and says by its number which
 //!   one was removed.
 
