@@ -207,6 +207,14 @@ fn with_deaths(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Came {
     let mut program = Program::start(&mut disk, &configured(2_000), now);
     program.core.handle_room(true, now);
     server.answer_all(&mut program.core, now);
+    // What came to be owed since is paid at the next tick.
+    program.core.handle_tick(now);
+    server.answer_all(&mut program.core, now);
+    assert_eq!(
+        program.core.owed_runs(),
+        0,
+        "everything that is owed is paid"
+    );
     program.keep(&mut disk);
     program.came(disk)
 }

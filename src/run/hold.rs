@@ -163,10 +163,6 @@ impl Hold {
             // There is nothing behind what was read before, or not yet.
             return broken.then_some(self.asked_after);
         };
-        if page.has_more && after <= self.asked_after {
-            // A log that does not go on would be read for ever.
-            return None;
-        }
         let reached = match (self.live.is_empty(), self.live_from) {
             _ if broken => false,
             // The page was asked for after the gap: whatever it does not hold is still to come.
