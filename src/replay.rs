@@ -158,9 +158,8 @@ impl<W: Write> Printer<'_, W> {
 }
 
 fn registry(limits: &Limits) -> Result<Metrics, CatalogueError> {
-    let mut metrics = Metrics::new(&metrics::Settings::new(limits, Dialect::SYSTEMS))?;
-    metrics.set_build_info(env!("CARGO_PKG_VERSION"), crate::wire::time::Time::ZERO);
-    Ok(metrics)
+    let settings = metrics::Settings::new(limits, Dialect::SYSTEMS);
+    Metrics::of_this_build(&settings, crate::wire::time::Time::ZERO)
 }
 
 #[cfg(test)]

@@ -177,6 +177,13 @@ impl Metrics {
         self.bounded.let_go(FreeLabel::Project, project);
     }
 
+    /// A registry like [`Self::new`] that tells the version of this program.
+    pub fn of_this_build(settings: &Settings, now: Time) -> Result<Self, CatalogueError> {
+        let mut metrics = Self::new(settings)?;
+        metrics.set_build_info(env!("CARGO_PKG_VERSION"), now);
+        Ok(metrics)
+    }
+
     /// Tells this program's version.
     pub fn set_build_info(&mut self, version: &str, now: Time) {
         let version = self.bounded.admit(FreeLabel::Version, version);

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::start::StartError;
 use crate::config::Config;
 use crate::core::{Core, Part, RestoreError};
+use crate::metrics::catalogue::CatalogueError;
 use crate::metrics::snapshot::MetricsSnapshot;
 use crate::metrics::{self, Metrics};
 use crate::store::files::Files;
@@ -77,7 +78,7 @@ pub(super) fn recover(
         core.resume(&settings, false, now);
         return Ok(Recovered {
             core,
-            metrics: new_metrics(config)?,
+            metrics: new_metrics(config, now)?,
             journal: None,
             given_through: 0,
             entries: 0,
@@ -158,7 +159,11 @@ fn restore(
 ) -> Result<(Core, Metrics, Place), StartError> {
     let settings = config.core_settings();
     let Some(checkpoint) = read_checkpoint(files).map_err(RecoverError::from)? else {
-        return Ok((Core::new(settings)?, new_metrics(config)?, Place::default()));
+        return Ok((
+            Core::new(settings)?,
+            new_metrics(config, now)?,
+            Place::default(),
+        ));
     };
     let (mut place, mut counted) = (Place::default(), MetricsSnapshot::default());
     let mut parts = Vec::new();
@@ -192,9 +197,7 @@ fn restore(
     Ok((core, metrics, place))
 }
 
-fn new_metrics(config: &Config) -> Result<Metrics, StartError> {
+fn new_metrics(config: &Config, now: Time) -> Result<Metrics, CatalogueError> {
     let settings = metrics::Settings::new(&config.limits, Dialect::SYSTEMS);
-    let mut metrics = Metrics::new(&settings)?;
-    metrics.set_build_info(env!("CARGO_PKG_VERSION"), crate::net::clock::now());
-    Ok(metrics)
+    Metrics::of_this_build(&settings, now)
 }

@@ -366,7 +366,8 @@ impl RunTable {
         self.debts.renew(&mut self.wishes);
     }
 
-    fn pay(&mut self, now: Time) {
+    /// Pays what is owed, while there is room for it.
+    pub(super) fn pay(&mut self, now: Time) {
         if !self.withholding {
             self.debts.pay(now, &mut self.wishes);
         }

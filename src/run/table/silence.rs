@@ -23,12 +23,9 @@ impl RunTable {
         for slot in self.open_slots() {
             self.with(slot, |run, settings| {
                 run.tell_progress_at(now, settings, out);
-                let overdue = if run.ending_since().is_some() {
-                    run.is_overdue(now, settings)
-                } else {
-                    !is_away(run.meta().project) && run.is_overdue(now, settings)
-                };
-                if !overdue || left == 0 {
+                // For what the server is asked at the end, no feed is needed.
+                let counts = run.ending_since().is_some() || !is_away(run.meta().project);
+                if !counts || left == 0 || !run.is_overdue(now, settings) {
                     return Fate::Open;
                 }
                 let bytes = run.bytes();
@@ -39,9 +36,7 @@ impl RunTable {
                 fate
             });
         }
-        if !self.withholding {
-            self.debts.pay(now, &mut self.wishes);
-        }
+        self.pay(now);
         self.shed(None, out);
     }
 
