@@ -248,3 +248,16 @@ proptest! {
         prop_assert!(difference.is_none(), "{}", difference.unwrap_or_default());
     }
 }
+
+#[test]
+fn a_run_of_which_nothing_was_ever_kept_is_found_in_the_list() {
+    // Dead at each event, before any of it was in safety.
+    let feeds = feeds(&[vec![(0, 0, 1)]]);
+    let lines = interleave(&feeds, &[0]);
+    let way = Way {
+        loses: false,
+        ..WAY
+    };
+    let difference = death_difference(&feeds, &lines, &[11], way);
+    assert_eq!(difference, None);
+}

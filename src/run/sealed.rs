@@ -14,8 +14,8 @@ pub(super) struct Sealed {
     known: FxHashSet<TraceId>,
     /// With their starts, oldest end first.
     order: VecDeque<(TraceId, Time)>,
-    /// The newest start of a run that was forgotten.
-    forgotten_to: Time,
+    /// The newest start of a run that was forgotten, once any was.
+    forgotten_to: Option<Time>,
 }
 
 impl Sealed {
@@ -26,7 +26,7 @@ impl Sealed {
     /// Remembers a run, and at most so many.
     pub(super) fn add(&mut self, trace: TraceId, start: Time, max: usize) {
         if max == 0 {
-            self.forgotten_to = self.forgotten_to.max(start);
+            self.forgotten_to = self.forgotten_to.max(Some(start));
             return;
         }
         if !self.known.insert(trace) {
@@ -36,7 +36,7 @@ impl Sealed {
             && let Some((oldest, start)) = self.order.pop_front()
         {
             self.known.remove(&oldest);
-            self.forgotten_to = self.forgotten_to.max(start);
+            self.forgotten_to = self.forgotten_to.max(Some(start));
         }
         self.order.push_back((trace, start));
     }
@@ -44,7 +44,7 @@ impl Sealed {
     /// Whether a run that nobody remembers, and which started then, may be one
     /// that has ended and was forgotten.
     pub(super) fn may_have_forgotten(&self, start: Time) -> bool {
-        start <= self.forgotten_to
+        Some(start) <= self.forgotten_to
     }
 }
 
@@ -61,6 +61,13 @@ mod tests {
         assert!(!sealed.has(&[1; 16]) && sealed.has(&[2; 16]) && sealed.has(&[3; 16]));
         assert!(sealed.may_have_forgotten(Time(10)));
         assert!(!sealed.may_have_forgotten(Time(11)));
+    }
+
+    #[test]
+    fn while_all_are_remembered_none_may_have_been_forgotten() {
+        let mut sealed = Sealed::default();
+        sealed.add([1; 16], Time(10), 2);
+        assert!(!sealed.may_have_forgotten(Time(0)));
     }
 
     #[test]
