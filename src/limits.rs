@@ -89,6 +89,12 @@ pub const LISTED_RUNS_MAX: u32 = 10_000;
 /// for: the next one has its turn when some of them are done.
 pub const HELD_FOR_LISTS_MAX: usize = 400;
 
+/// How long a list of runs that could not be had is left alone, at first and at
+/// last: twice as long each time.
+pub const LISTS_AGAIN_AFTER_MIN: Duration = Duration::from_secs(60);
+/// See [`LISTS_AGAIN_AFTER_MIN`].
+pub const LISTS_AGAIN_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
 /// Projects whose runs are listed after a gap. Further ones are not.
 pub const LISTED_PROJECTS_MAX: usize = 1_000;
 

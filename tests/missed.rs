@@ -173,6 +173,23 @@ fn a_list_goes_on_until_a_page_is_empty_whatever_size_pages_have() {
 }
 
 #[test]
+fn a_list_that_could_not_be_had_is_asked_for_again_without_another_gap() {
+    let missed = one_task(1);
+    let mut core = repairing(|_| ());
+    lose_and_find_again(&mut core);
+    for wish in &wishes(&mut core) {
+        core.handle_rows(wish, None, after(120));
+    }
+    core.handle_tick(after(121));
+    assert_eq!(wishes(&mut core), [], "not at once");
+    core.handle_tick(after(180));
+    let asked = read_lists(&mut core, &[row(&missed, "completed")]);
+    assert_eq!(asks_log(&asked, &missed), 1);
+    give_log(&mut core, &missed);
+    assert_eq!(sent(&mut core), ["task a", "invoke_workflow review"]);
+}
+
+#[test]
 fn what_one_feed_missed_is_listed_from_when_it_was_lost_though_others_go_on() {
     let mut core = repairing(|settings| settings.feeds = vec![Some(1), Some(2)]);
     core.handle_connect(1, Some(BEGIN));

@@ -3,14 +3,18 @@
 //!
 //! A project's runs are listed by their start, since a little before the last
 //! that was known; and by each state of an open run, however old it is. What
-//! happens while a list is being read makes it be read once more.
+//! happens while a list is being read makes it be read once more, and one that
+//! could not be had is asked for again after a while.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::outputs::Wish;
-use crate::limits::{LISTED_PROJECTS_MAX, LISTED_RUNS_MAX};
+use crate::limits::{
+    LISTED_PROJECTS_MAX, LISTED_RUNS_MAX, LISTS_AGAIN_AFTER_MAX, LISTS_AGAIN_AFTER_MIN,
+};
 use crate::wire::rows::OpenStatus;
 use crate::wire::time::Time;
 
@@ -29,6 +33,11 @@ struct Listing {
     again: Option<Option<Time>>,
     /// Since when runs may have begun that no list has told of.
     unlisted: Option<Time>,
+    /// Since when a list is missing that could not be had, and how long that is
+    /// left alone.
+    missing: Option<(Time, Duration)>,
+    /// Whether one of the lists that are being read could not be had.
+    failed: bool,
 }
 
 impl Lists {
@@ -78,9 +87,27 @@ impl Lists {
         }
     }
 
+    /// Asks once more for the lists that could not be had, when they have been left
+    /// alone for long enough.
+    pub(super) fn ask_again(&mut self, now: Time, wishes: &mut VecDeque<Wish>) {
+        for (project, listing) in &mut self.projects {
+            let is_due = |(since, wait)| now.since(since) >= wait;
+            if listing.left == 0 && listing.missing.is_some_and(is_due) {
+                listing.since = listing.unlisted.take();
+                listing.ask(*project, wishes);
+            }
+        }
+    }
+
     /// A page of so many rows was read, or none could be had. How many rows a page
     /// may have is the server's choice: a list is at its end when there are none.
-    pub(super) fn read(&mut self, wish: &Wish, rows: Option<u32>, wishes: &mut VecDeque<Wish>) {
+    pub(super) fn read(
+        &mut self,
+        wish: &Wish,
+        rows: Option<u32>,
+        now: Time,
+        wishes: &mut VecDeque<Wish>,
+    ) {
         let Wish::ListRuns {
             project,
             since,
@@ -96,6 +123,7 @@ impl Lists {
         if rows.is_none() {
             // The next list covers this one.
             listing.unlisted = earlier(listing.unlisted, since);
+            listing.failed = true;
         }
         let rows = rows.unwrap_or_default();
         let offset = offset.saturating_add(rows);
@@ -109,9 +137,11 @@ impl Lists {
             return;
         }
         listing.left = listing.left.saturating_sub(1);
-        if listing.left == 0
-            && let Some(since) = listing.again.take()
-        {
+        if listing.left > 0 {
+            return;
+        }
+        listing.rest(now);
+        if let Some(since) = listing.again.take() {
             listing.since = since;
             listing.ask(project, wishes);
         }
@@ -119,10 +149,21 @@ impl Lists {
 }
 
 impl Listing {
+    /// All lists are read, as far as they could be had. Those that could not are
+    /// left alone twice as long each time.
+    fn rest(&mut self, now: Time) {
+        let wait = match self.missing {
+            None => LISTS_AGAIN_AFTER_MIN,
+            Some((_, wait)) => (wait * 2).min(LISTS_AGAIN_AFTER_MAX),
+        };
+        self.missing = self.failed.then_some((now, wait));
+    }
+
     fn ask(&mut self, project: i64, wishes: &mut VecDeque<Wish>) {
         let by_start = self.since.map(|since| (Some(since), None));
         let by_status = OpenStatus::ALL.map(|status| (None, Some(status)));
         self.left = 0;
+        self.failed = false;
         for (since, status) in by_start.into_iter().chain(by_status) {
             self.left += 1;
             wishes.push_back(Wish::ListRuns {
@@ -145,6 +186,8 @@ mod tests {
     use super::*;
     use crate::limits::ROWS_MAX;
 
+    const NOW: Time = Time(1_000);
+
     fn taken(wishes: &mut VecDeque<Wish>) -> Vec<Wish> {
         wishes.drain(..).collect()
     }
@@ -163,13 +206,13 @@ mod tests {
         lists.begin(7, Some(Time(5)), &mut wishes);
         let asked = taken(&mut wishes);
         assert_eq!(offsets(&asked), [0; 4]);
-        lists.read(&asked[0], Some(50), &mut wishes);
+        lists.read(&asked[0], Some(50), NOW, &mut wishes);
         let next = taken(&mut wishes);
         assert_eq!(offsets(&next), [50]);
-        lists.read(&next[0], Some(3), &mut wishes);
+        lists.read(&next[0], Some(3), NOW, &mut wishes);
         let last = taken(&mut wishes);
         assert_eq!(offsets(&last), [53], "a server may have small pages");
-        lists.read(&last[0], Some(0), &mut wishes);
+        lists.read(&last[0], Some(0), NOW, &mut wishes);
         assert_eq!(taken(&mut wishes), []);
     }
 
@@ -190,7 +233,7 @@ mod tests {
         let asked = taken(&mut wishes);
         assert_eq!(asked.len(), 4);
         for wish in &asked {
-            lists.read(wish, Some(0), &mut wishes);
+            lists.read(wish, Some(0), NOW, &mut wishes);
         }
         let again = taken(&mut wishes);
         assert_eq!(again.len(), 4);
@@ -215,16 +258,50 @@ mod tests {
         let (mut lists, mut wishes) = (Lists::default(), VecDeque::new());
         lists.begin(7, Some(Time(5)), &mut wishes);
         for wish in &taken(&mut wishes) {
-            lists.read(wish, None, &mut wishes);
+            lists.read(wish, None, NOW, &mut wishes);
         }
         lists.begin(7, Some(Time(9)), &mut wishes);
         let asked = taken(&mut wishes);
         assert_eq!(since(&asked), Some(Time(5)));
         for wish in &asked {
-            lists.read(wish, Some(0), &mut wishes);
+            lists.read(wish, Some(0), NOW, &mut wishes);
         }
         lists.begin(7, Some(Time(12)), &mut wishes);
         assert_eq!(since(&taken(&mut wishes)), Some(Time(12)));
+    }
+
+    #[test]
+    fn what_could_not_be_had_is_asked_for_again_ever_more_rarely_until_it_can() {
+        let (mut lists, mut wishes) = (Lists::default(), VecDeque::new());
+        lists.begin(7, Some(Time(5)), &mut wishes);
+        let mut now = NOW;
+        for wait in [1, 2, 4, 8, 16, 32, 60, 60].map(|minutes| Duration::from_secs(60 * minutes)) {
+            for wish in &taken(&mut wishes) {
+                lists.read(wish, None, now, &mut wishes);
+            }
+            now = now.plus(wait);
+            lists.ask_again(now.minus(Duration::from_nanos(1)), &mut wishes);
+            assert_eq!(taken(&mut wishes), []);
+            lists.ask_again(now, &mut wishes);
+            assert_eq!(since(wishes.make_contiguous()), Some(Time(5)));
+        }
+        for wish in &taken(&mut wishes) {
+            lists.read(wish, Some(0), now, &mut wishes);
+        }
+        lists.ask_again(now.plus(LISTS_AGAIN_AFTER_MAX), &mut wishes);
+        assert_eq!(taken(&mut wishes), []);
+    }
+
+    #[test]
+    fn one_list_that_is_missing_is_not_made_up_for_by_the_others() {
+        let (mut lists, mut wishes) = (Lists::default(), VecDeque::new());
+        lists.begin(7, Some(Time(5)), &mut wishes);
+        for (n, wish) in taken(&mut wishes).iter().enumerate() {
+            let rows = (n != 1).then_some(0);
+            lists.read(wish, rows, NOW, &mut wishes);
+        }
+        lists.ask_again(NOW.plus(LISTS_AGAIN_AFTER_MIN), &mut wishes);
+        assert_eq!(wishes.len(), OpenStatus::ALL.len());
     }
 
     #[test]
@@ -243,7 +320,7 @@ mod tests {
         lists.begin(7, None, &mut wishes);
         let mut pages = 0;
         while let Some(wish) = wishes.pop_front() {
-            lists.read(&wish, Some(ROWS_MAX as u32), &mut wishes);
+            lists.read(&wish, Some(ROWS_MAX as u32), NOW, &mut wishes);
             pages += 1;
         }
         assert_eq!(pages, 3 * (LISTED_RUNS_MAX / ROWS_MAX as u32));
@@ -257,7 +334,7 @@ mod tests {
         lists.renew(&mut wishes);
         assert_eq!(taken(&mut wishes), asked);
         for wish in &asked {
-            lists.read(wish, Some(0), &mut wishes);
+            lists.read(wish, Some(0), NOW, &mut wishes);
         }
         lists.renew(&mut wishes);
         assert_eq!(taken(&mut wishes), []);

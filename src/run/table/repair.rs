@@ -125,7 +125,8 @@ impl RunTable {
             let project = row.project.or(Some(project));
             self.meet(row, project, is_away(project), now, out);
         }
-        (self.lists).read(wish, page.map(|page| page.listed), &mut self.wishes);
+        let listed = page.map(|page| page.listed);
+        self.lists.read(wish, listed, now, &mut self.wishes);
         self.shed(None, out);
     }
 

@@ -37,6 +37,9 @@ impl RunTable {
             });
         }
         self.pay(now);
+        if self.settings.repair {
+            self.lists.ask_again(now, &mut self.wishes);
+        }
         self.shed(None, out);
     }
 
