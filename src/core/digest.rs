@@ -128,8 +128,9 @@ impl Digest {
 
     fn one(&mut self, output: Output, now: Time) {
         let delta = match output {
-            Output::Started(run, meta) => Delta::RunStarted { run, meta },
-            Output::Waiting(run, waiting) => Delta::RunWaiting { run, waiting },
+            Output::Started(run, meta, start) => Delta::RunStarted { run, meta, start },
+            Output::Standing(run, standing) => Delta::RunStands { run, standing },
+            Output::TaskStarted(run, task) => Delta::TaskStarted { run, task },
             Output::Progress(_, meta, start) => {
                 if self.markers && self.is_sent(&meta) {
                     let span = self.spans.marker(&meta, start);
@@ -206,6 +207,9 @@ fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
                 reasoning: usage.reasoning_tokens,
             }),
             time_to_first_chunk: node.time_to_first_chunk,
+            time_from_first_chunk: node
+                .time_to_first_chunk
+                .map(|to_first| node.end.since(node.start.plus(to_first))),
         }),
         NodeKind::Tool if node.end_seen => Some(Delta::ToolFinished {
             run,

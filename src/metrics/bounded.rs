@@ -355,6 +355,11 @@ fn fold(descriptor: &Descriptor, key: &Key, from: usize) -> Key {
     folded
 }
 
+/// The key of the series that stands in for this one when there is no room.
+pub(super) fn stand_in(id: Id, key: &Key) -> Key {
+    fold(id.descriptor(), key, 0)
+}
+
 fn is_set_aside(descriptor: &Descriptor, key: &Key) -> bool {
     fold(descriptor, key, 0) == *key
 }

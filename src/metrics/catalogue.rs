@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::export::{RefusalReason, RequestResult};
 use crate::run::finished::Verified;
+use crate::run::standing::WaitKind;
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::rejection::Rejection;
 
@@ -148,8 +149,6 @@ pub const RUN_LABELS: [Label; 3] = [
 
 /// The states of an open run.
 pub const RUN_STATES: [&str; 2] = ["running", "waiting"];
-/// What a wait is for.
-pub const WAIT_KINDS: [&str; 5] = ["person", "approval", "breakpoint", "batch", "unknown"];
 /// The summary's verdict on a task.
 pub const TASK_RESULTS: [&str; 2] = ["passed", "failed"];
 /// The ways of tokens.
@@ -185,6 +184,8 @@ macro_rules! names {
 const RUN_OUTCOMES: [&str; RunOutcome::ALL.len()] = names!(RunOutcome);
 const NODE_OUTCOMES: [&str; NodeOutcome::ALL.len()] = names!(NodeOutcome);
 const COST_BASES: [&str; CostBasis::ALL.len()] = names!(CostBasis);
+/// What a wait is for.
+pub const WAIT_KINDS: [&str; WaitKind::ALL.len()] = names!(WaitKind);
 const VERDICTS: [&str; Verified::ALL.len()] = names!(Verified);
 const REJECTIONS: [&str; Rejection::ALL.len()] = names!(Rejection);
 const REQUEST_RESULTS: [&str; RequestResult::ALL.len()] = names!(RequestResult);
@@ -201,6 +202,9 @@ const TOOL_SECONDS: &[f64] = &[
 ];
 const FIRST_CHUNK_SECONDS: &[f64] = &[
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92,
+];
+const OUTPUT_TOKEN_SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5,
 ];
 const DELAY_SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
@@ -253,6 +257,11 @@ catalogue! {
         "Runs that ended in an error or ran past their time, by the error's stable code.";
     RunsOpen: "runs_open", Kind::Gauge, Run, of_runs [closed("state", &RUN_STATES)],
         "Runs that are open now, by whether they work or wait.";
+    RunsOpenOldest: "runs_open_oldest_timestamp_seconds", Kind::Gauge, Run, of_runs [],
+        "When the oldest run that is open now started, in seconds since the Unix epoch.";
+    RunsWaitingOldest: "runs_waiting_oldest_timestamp_seconds", Kind::Gauge, Run,
+        of_runs [closed("kind", &WAIT_KINDS)],
+        "Since when the oldest wait that is open now has lasted, in seconds since the Unix epoch.";
     RunDuration: "run_duration_seconds", Kind::Histogram(RUN_SECONDS), Run, of_runs [RUN_OUTCOME],
         "How long runs took from start to end, waits included, in seconds.";
     RunWait: "run_wait_seconds_total", Kind::Sum, Run, of_runs [closed("kind", &WAIT_KINDS)],
@@ -281,6 +290,9 @@ catalogue! {
     TimeToFirstChunk: "time_to_first_chunk_seconds", Kind::Histogram(FIRST_CHUNK_SECONDS), Run,
         of_runs [PROVIDER, MODEL],
         "Time from a task's start to its model's first chunk in seconds, cache hits left out.";
+    TimePerOutputToken: "time_per_output_token_seconds", Kind::Histogram(OUTPUT_TOKEN_SECONDS), Run,
+        of_runs [PROVIDER, MODEL],
+        "Time from a model's first chunk to its task's end for each output token after the first, in seconds, cache hits and tasks of several attempts left out.";
     ToolCalls: "tool_calls_total", Kind::Counter, Run, of_runs [SERVER, TOOL, NODE_OUTCOME],
         "Tool calls that ended.";
     ToolDuration: "tool_duration_seconds", Kind::Histogram(TOOL_SECONDS), Run,
@@ -471,6 +483,12 @@ mod tests {
         ("run runs_finished_total", "counter", "outcome"),
         ("run run_errors_total", "counter", "error_type"),
         ("run runs_open", "gauge", "state"),
+        ("run runs_open_oldest_timestamp_seconds", "gauge", ""),
+        (
+            "run runs_waiting_oldest_timestamp_seconds",
+            "gauge",
+            "kind",
+        ),
         ("run run_duration_seconds", "histogram", "outcome"),
         ("run run_wait_seconds_total", "counter", "kind"),
         ("run run_tasks_total", "counter", "result"),
@@ -489,6 +507,11 @@ mod tests {
         ("run cost_usd_total", "counter", "provider model basis"),
         (
             "run time_to_first_chunk_seconds",
+            "histogram",
+            "provider model",
+        ),
+        (
+            "run time_per_output_token_seconds",
             "histogram",
             "provider model",
         ),
@@ -593,6 +616,9 @@ mod tests {
         }
         for (place, value) in CostBasis::ALL.into_iter().enumerate() {
             assert_eq!((value as usize, value.as_str()), (place, COST_BASES[place]));
+        }
+        for (place, value) in WaitKind::ALL.into_iter().enumerate() {
+            assert_eq!((value as usize, value.as_str()), (place, WAIT_KINDS[place]));
         }
         for (place, value) in Verified::ALL.into_iter().enumerate() {
             assert_eq!((value as usize, value.as_str()), (place, VERDICTS[place]));

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::run::finished::{RunMeta, Verified};
 pub use crate::run::outputs::RunSlot;
+use crate::run::standing::Standing;
 pub use crate::run::summary::ModelTokens;
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::rejection::Rejection;
+use crate::wire::time::Time;
 
 /// Everything that changed since it was drained last.
 #[derive(Debug, Default)]
@@ -34,13 +36,22 @@ pub enum Delta {
         run: RunSlot,
         /// Who it is.
         meta: Arc<RunMeta>,
+        /// When it started, as far as is known.
+        start: Time,
     },
-    /// A run started or stopped to wait.
-    RunWaiting {
+    /// Since when a run has been open, or has waited, is not what it was.
+    RunStands {
         /// Its place.
         run: RunSlot,
-        /// Whether it waits.
-        waiting: bool,
+        /// How it stands.
+        standing: Standing,
+    },
+    /// A task starts, sub-runs included.
+    TaskStarted {
+        /// Its run's place.
+        run: RunSlot,
+        /// Its name.
+        task: Arc<str>,
     },
     /// An end of a task, sub-runs included.
     TaskFinished {
@@ -64,6 +75,8 @@ pub enum Delta {
         tokens: Option<ModelTokens>,
         /// From the start to the first chunk, unless a cache gave the result.
         time_to_first_chunk: Option<Duration>,
+        /// From there to the end.
+        time_from_first_chunk: Option<Duration>,
     },
     /// A tool call ended.
     ToolFinished {

@@ -202,6 +202,17 @@ impl Series {
         self.touch(now);
     }
 
+    /// Sets a gauge to a time, in seconds since the Unix epoch; to none, and it is
+    /// not shown.
+    pub(super) fn set_time(&self, time: Option<Time>, now: Time) {
+        self.set(time.map_or(f64::NAN, |time| time.0 as f64 / 1e9), now);
+    }
+
+    /// Whether it says anything.
+    fn is_shown(&self) -> bool {
+        !matches!(&self.cell, Cell::Gauge(cell) if cell.get().is_nan())
+    }
+
     /// Moves a gauge.
     pub(super) fn shift(&self, by: f64, now: Time) {
         if let Cell::Gauge(cell) = &self.cell {
@@ -318,6 +329,7 @@ impl Collector for Collected {
         let table: Vec<_> = self.table.read(|table| table.values().cloned().collect());
         let metrics = table
             .iter()
+            .filter(|series| series.is_shown())
             .map(|series| {
                 let mut metric = series.cell.metric();
                 metric.set_label(

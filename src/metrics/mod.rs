@@ -10,6 +10,7 @@ pub mod delta;
 pub mod export;
 mod family;
 mod histogram;
+mod oldest;
 mod registry;
 mod scope;
 pub mod snapshot;

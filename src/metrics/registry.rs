@@ -1,8 +1,8 @@
 //! The registry: deltas go in, a page of metrics comes out.
 //!
-//! A workflow's known label sets are at zero from its first run on, a task's,
-//! a model's and a tool's from their first end: so that `increase()` sees the
-//! first failure. Two exceptions save room: the histograms by outcome come
+//! A workflow's known label sets are at zero from its first run on, a task's from
+//! its first start, a model's and a tool's from their first end: so that
+//! `increase()` sees the first failure. Two exceptions save room: the histograms by outcome come
 //! with the first such outcome (their counters are there), and the seconds of
 //! waits come when a run first waits.
 //!
@@ -14,18 +14,20 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Registry, TextEncoder};
 use rustc_hash::FxHashMap;
 
-use super::bounded::{Bounded, RunKey, Settings, key};
+use super::bounded::{Bounded, RunKey, Settings, key, run_key};
 use super::catalogue::{
     CatalogueError, CostBasis, FreeLabel, GAP_CAUSES, Group, Id, PAUSE_REASONS, REPAIR_RESULTS,
 };
 use super::delta::{Delta, Deltas, RunSlot};
 use super::export::{ExportCounts, RefusalReason, RequestResult};
 use super::family::Series;
+use super::oldest::Oldest;
 use super::scope::{Scope, candidates};
 use super::snapshot::{MetricsSnapshot, NotRestored};
 use super::space::ValueId;
 use super::store::StoreStatus;
 use crate::run::finished::{RunMeta, Verified};
+use crate::run::standing::{Standing, WaitKind, Waits};
 use crate::store::OutboxStatus;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -36,6 +38,8 @@ pub struct Metrics {
     scopes: FxHashMap<RunKey, Scope>,
     /// Bounded by the table of open runs, whose places these are.
     open: FxHashMap<RunSlot, OpenRun>,
+    open_oldest: Oldest,
+    waiting_oldest: Oldest,
     /// Rises when series were removed.
     generation: u64,
     own: OwnSeries,
@@ -49,7 +53,7 @@ pub struct Metrics {
 
 struct OpenRun {
     scope: RunKey,
-    waiting: bool,
+    standing: Standing,
 }
 
 /// The series without free labels, which stay for ever.
@@ -97,6 +101,8 @@ impl Metrics {
             bounded,
             scopes: FxHashMap::default(),
             open: FxHashMap::default(),
+            open_oldest: Oldest::new(Id::RunsOpenOldest),
+            waiting_oldest: Oldest::new(Id::RunsWaitingOldest),
             generation: 0,
             exported: ExportCounts::default(),
             stored: StoreStatus::default(),
@@ -110,18 +116,18 @@ impl Metrics {
     }
 
     /// A registry that goes on from what another process counted, with these
-    /// runs open and whether each of them waits. Also tells what of it could not
-    /// be taken over.
+    /// runs open, each of which stands so. Also tells what of it could not be
+    /// taken over.
     pub fn restore(
         settings: &Settings,
         snapshot: &MetricsSnapshot,
-        open: impl IntoIterator<Item = (RunSlot, Arc<RunMeta>, bool)>,
+        open: impl IntoIterator<Item = (RunSlot, Arc<RunMeta>, Standing)>,
         now: Time,
     ) -> Result<(Self, Vec<NotRestored>), CatalogueError> {
         let mut metrics = Self::new(settings)?;
         let missing = snapshot.restore(&mut metrics.bounded);
-        for (run, meta, waiting) in open {
-            metrics.run_goes_on(run, &meta, waiting, now);
+        for (run, meta, standing) in open {
+            metrics.run_goes_on(run, &meta, standing, now);
         }
         Ok((metrics, missing))
     }
@@ -313,19 +319,10 @@ impl Metrics {
 
     fn apply_one(&mut self, delta: &Delta, now: Time) {
         match delta {
-            Delta::RunStarted { run, meta } => self.run_started(*run, meta, now),
-            Delta::RunWaiting { run, waiting } => {
-                let Some(open) = self.open.get_mut(run) else {
-                    return;
-                };
-                if open.waiting != *waiting
-                    && let Some(scope) = self.scopes.get_mut(&open.scope)
-                {
-                    open.waiting = *waiting;
-                    scope.run_waiting(*waiting, &mut self.bounded, now);
-                }
-            }
-            Delta::TaskFinished { run, .. }
+            Delta::RunStarted { run, meta, start } => self.run_started(*run, meta, *start, now),
+            Delta::RunStands { run, standing } => self.run_stands(*run, *standing, now),
+            Delta::TaskStarted { run, .. }
+            | Delta::TaskFinished { run, .. }
             | Delta::ToolFinished { run, .. }
             | Delta::WaitFinished { run, .. } => self.in_run(*run, delta, now),
             Delta::RunFinished { run, verified, .. } => {
@@ -343,31 +340,90 @@ impl Metrics {
         }
     }
 
-    fn run_started(&mut self, run: RunSlot, meta: &RunMeta, now: Time) {
+    fn run_started(&mut self, run: RunSlot, meta: &RunMeta, start: Time, now: Time) {
         // A place is free when a run takes it; if not, the gauge must not keep the old run.
         self.run_gone(run, now);
         let scope = self.scope_of(meta, now);
         if let Some(of_run) = self.scopes.get_mut(&scope) {
             of_run.run_started(now);
-            let waiting = false;
-            self.open.insert(run, OpenRun { scope, waiting });
+            let waits = Waits::default();
+            self.run_opened(run, scope, Standing { start, waits }, now);
         }
     }
 
-    fn run_goes_on(&mut self, run: RunSlot, meta: &RunMeta, waiting: bool, now: Time) {
+    fn run_goes_on(&mut self, run: RunSlot, meta: &RunMeta, standing: Standing, now: Time) {
         self.run_gone(run, now);
         let scope = self.scope_of(meta, now);
         if let Some(of_run) = self.scopes.get_mut(&scope) {
-            of_run.run_goes_on(waiting, now);
-            self.open.insert(run, OpenRun { scope, waiting });
+            of_run.run_goes_on(!standing.waits.is_empty(), now);
+            self.run_opened(run, scope, standing, now);
+        }
+    }
+
+    fn run_opened(&mut self, run: RunSlot, scope: RunKey, standing: Standing, now: Time) {
+        self.open.insert(run, OpenRun { scope, standing });
+        self.open_oldest.open(
+            run_key(scope, &[]),
+            standing.start,
+            run,
+            &mut self.bounded,
+            now,
+        );
+        self.waits_changed(run, scope, [Waits::default(), standing.waits], now);
+    }
+
+    /// Since when an open run has been open, or has waited, is not what it was.
+    fn run_stands(&mut self, run: RunSlot, standing: Standing, now: Time) {
+        let Some(open) = self.open.get_mut(&run) else {
+            return;
+        };
+        let scope = open.scope;
+        let before = std::mem::replace(&mut open.standing, standing);
+        if before.start != standing.start {
+            let (key, bounded) = (run_key(scope, &[]), &mut self.bounded);
+            self.open_oldest
+                .close(key, before.start, run, bounded, now);
+            self.open_oldest
+                .open(key, standing.start, run, bounded, now);
+        }
+        let waiting = !standing.waits.is_empty();
+        if waiting == before.waits.is_empty()
+            && let Some(scope) = self.scopes.get_mut(&scope)
+        {
+            scope.run_waiting(waiting, &mut self.bounded, now);
+        }
+        self.waits_changed(run, scope, [before.waits, standing.waits], now);
+    }
+
+    /// The waits of a run were these, and are those.
+    fn waits_changed(&mut self, run: RunSlot, scope: RunKey, [from, to]: [Waits; 2], now: Time) {
+        let (oldest, bounded) = (&mut self.waiting_oldest, &mut self.bounded);
+        for kind in WaitKind::ALL {
+            let (from, to) = (from.since(kind), to.since(kind));
+            if from == to {
+                continue;
+            }
+            let key = run_key(scope, &[kind as ValueId]);
+            if let Some(since) = from {
+                oldest.close(key, since, run, bounded, now);
+            }
+            if let Some(since) = to {
+                oldest.open(key, since, run, bounded, now);
+            }
         }
     }
 
     fn run_gone(&mut self, run: RunSlot, now: Time) {
-        if let Some(open) = self.open.remove(&run)
-            && let Some(scope) = self.scopes.get_mut(&open.scope)
-        {
-            scope.run_gone(open.waiting, now);
+        let Some(open) = self.open.remove(&run) else {
+            return;
+        };
+        let Standing { start, waits } = open.standing;
+        let key = run_key(open.scope, &[]);
+        self.open_oldest
+            .close(key, start, run, &mut self.bounded, now);
+        self.waits_changed(run, open.scope, [waits, Waits::default()], now);
+        if let Some(scope) = self.scopes.get_mut(&open.scope) {
+            scope.run_gone(!waits.is_empty(), now);
         }
     }
 

@@ -74,7 +74,7 @@ impl Scope {
         closed(Id::RunsFinished, RunOutcome::ALL.len())
             .chain(closed(Id::RunsOpen, RUN_STATES.len()))
             .chain(closed(Id::RunTasks, TASK_RESULTS.len()))
-            .chain([(Id::RunsStarted, run_key(key, &[]))])
+            .chain([Id::RunsStarted, Id::RunsOpenOldest].map(|id| (id, run_key(key, &[]))))
     }
 
     /// A scope with its series at zero.
@@ -152,6 +152,7 @@ impl Scope {
     /// Something happened in one of its open runs.
     pub(super) fn apply(&mut self, delta: &Delta, bounded: &mut Bounded, now: Time) {
         match delta {
+            Delta::TaskStarted { task, .. } => self.task_series(task, bounded, now, |_| {}),
             Delta::TaskFinished { .. } => self.task_finished(delta, bounded, now),
             Delta::ToolFinished {
                 server,
@@ -237,36 +238,51 @@ impl Scope {
             cached,
             tokens,
             time_to_first_chunk,
+            time_from_first_chunk,
             ..
         } = delta
         else {
             return;
         };
-        let value = bounded.admit(FreeLabel::Task, task);
-        let record = |series: &TaskSeries| {
+        self.task_series(task, bounded, now, |series| {
             series.finished[*outcome as usize].add(1, now);
             series.duration.observe(*duration, now);
             series.attempts.add(*attempts, now);
             series.validation_failures.add(*validation_failures, now);
             series.escalations.add(u64::from(*escalated), now);
             series.cache_hits.add(u64::from(*cached), now);
-        };
+        });
+        if let Some(tokens) = tokens {
+            let speed = Speed {
+                to_first_chunk: time_to_first_chunk.filter(|_| !cached),
+                // Of several attempts the chunks of the first one are known only.
+                from_first_chunk: time_from_first_chunk.filter(|_| !cached && *attempts <= 1),
+            };
+            self.tokens_used(tokens, speed, bounded, now);
+        }
+    }
+
+    /// Does something with the series of a task, which are there from now on.
+    fn task_series(
+        &mut self,
+        task: &str,
+        bounded: &mut Bounded,
+        now: Time,
+        record: impl FnOnce(&TaskSeries),
+    ) {
+        let value = bounded.admit(FreeLabel::Task, task);
         record(
             self.tasks.entry(value).or_insert_with(|| {
                 TaskSeries::new(value, &mut Lookup::new(self.key, bounded, now))
             }),
         );
         bounded.drop_unused(FreeLabel::Task, value);
-        if let Some(tokens) = tokens {
-            let first_chunk = time_to_first_chunk.filter(|_| !cached);
-            self.tokens_used(tokens, first_chunk, bounded, now);
-        }
     }
 
     fn tokens_used(
         &mut self,
         tokens: &ModelTokens,
-        first_chunk: Option<Duration>,
+        speed: Speed,
         bounded: &mut Bounded,
         now: Time,
     ) {
@@ -283,10 +299,15 @@ impl Scope {
                 ModelSeries::new(model, &mut Lookup::new(self.key, bounded, now))
             }),
         );
-        if let Some(first_chunk) = first_chunk {
-            bounded
-                .series(Id::TimeToFirstChunk, run_key(self.key, &model), now)
-                .observe(first_chunk, now);
+        let times = [
+            (Id::TimeToFirstChunk, speed.to_first_chunk),
+            (Id::TimePerOutputToken, speed.per_output_token(tokens)),
+        ];
+        for (id, time) in times {
+            if let Some(time) = time {
+                let series = bounded.series(id, run_key(self.key, &model), now);
+                series.observe(time, now);
+            }
         }
         bounded.drop_unused(FreeLabel::Provider, model[0]);
         bounded.drop_unused(FreeLabel::Model, model[1]);
@@ -317,6 +338,24 @@ impl Scope {
             .observe(duration, now);
         bounded.drop_unused(FreeLabel::Server, server);
         bounded.drop_unused(FreeLabel::Tool, tool);
+    }
+}
+
+/// How quickly a model answered.
+struct Speed {
+    to_first_chunk: Option<Duration>,
+    from_first_chunk: Option<Duration>,
+}
+
+impl Speed {
+    /// The time of each token after the first one.
+    fn per_output_token(&self, tokens: &ModelTokens) -> Option<Duration> {
+        let others = tokens.output.checked_sub(1)?;
+        let nanos = self.from_first_chunk?.as_nanos();
+        let nanos = nanos.checked_div(u128::from(others))?;
+        Some(Duration::from_nanos(
+            u64::try_from(nanos).unwrap_or(u64::MAX),
+        ))
     }
 }
 

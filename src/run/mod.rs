@@ -24,6 +24,7 @@ mod published;
 mod repeats;
 mod scope;
 mod sealed;
+pub mod standing;
 pub mod summary;
 mod sums;
 pub mod table;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finished::{Assembled, FinishedNode, Link, Marks, NoteRecord, Notes, Streams};
 use super::identity::Identity;
+use super::standing::WaitKind;
 use super::{kept, names};
 use crate::limits::{FACTS_MAX, MESSAGE_BYTES_MAX, REDACTION_MARGIN_BYTES, SPAN_EVENTS_MAX};
 use crate::wire::event::{
@@ -183,6 +184,15 @@ impl OpenNode {
     /// Its chunks carry this id.
     pub(super) fn bound_to(&mut self, key: &str) {
         streams(&mut self.streams, &mut self.bytes).key = Some(Arc::from(key));
+    }
+
+    /// What it waits for, if it is a wait.
+    pub(super) fn wait_kind(&self) -> WaitKind {
+        let of_kind = self.facts.iter().find(|fact| fact.key == FactKey::WaitKind);
+        WaitKind::told_as(of_kind.and_then(|fact| match &fact.value {
+            FactValue::Text(text) => Some(&**text),
+            _ => None,
+        }))
     }
 
     /// The name by which its end finds it.

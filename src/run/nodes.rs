@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::finished::COUNTS_BYTES;
 use super::node::{Detail, OpenNode};
+use super::standing::Waits;
 use crate::limits::NODE_KEYS_MAX;
 use crate::wire::event::NodeKind;
 use crate::wire::time::Time;
@@ -21,6 +22,9 @@ pub(super) struct Nodes {
     /// By scope, kind and key: the newest.
     by_key: FxHashMap<u64, u32>,
     waits: usize,
+    /// See [`Self::take_waits_moved`].
+    #[serde(skip)]
+    waits_moved: bool,
     bytes: usize,
 }
 
@@ -33,6 +37,29 @@ impl Nodes {
     /// How many of them are waits.
     pub(super) const fn waits(&self) -> usize {
         self.waits
+    }
+
+    /// Since when they have waited: looked up anew each time.
+    pub(super) fn oldest_waits(&self) -> Waits {
+        let mut waits = Waits::default();
+        if self.waits == 0 {
+            return waits;
+        }
+        let open = self.slots.iter().flatten();
+        for node in open.filter(|node| node.kind == NodeKind::Wait) {
+            waits.add(node.wait_kind(), node.start);
+        }
+        waits
+    }
+
+    /// Whether a wait came, went, or was told of anew since this was asked last.
+    pub(super) const fn take_waits_moved(&mut self) -> bool {
+        std::mem::replace(&mut self.waits_moved, false)
+    }
+
+    /// Nothing that was told of waits holds any longer.
+    pub(super) const fn doubt_waits(&mut self) {
+        self.waits_moved = true;
     }
 
     /// What they hold, roughly.
@@ -50,6 +77,7 @@ impl Nodes {
         node.bytes += names.map(|name| name.len() + COUNTS_BYTES).sum::<usize>();
         self.bytes += node.bytes;
         self.waits += usize::from(node.kind == NodeKind::Wait);
+        self.waits_moved |= node.kind == NodeKind::Wait;
         let by_name = place(node.scope, node.kind, node.index_name());
         node.keys = node
             .key
@@ -81,6 +109,7 @@ impl Nodes {
         self.free.push(index);
         self.bytes = self.bytes.saturating_sub(node.bytes);
         self.waits -= usize::from(node.kind == NodeKind::Wait);
+        self.waits_moved |= node.kind == NodeKind::Wait;
         let by_name = place(node.scope, node.kind, node.index_name());
         if let Some(namesakes) = self.by_name.get_mut(&by_name) {
             namesakes.retain(|other| *other != index);

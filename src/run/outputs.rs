@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::finished::{FinishedNode, FinishedRun, RunMeta};
+use super::standing::{Standing, Waits};
 use super::summary::TaskCounts;
 use crate::wire::rejection::Rejection;
 use crate::wire::rows::OpenStatus;
@@ -17,10 +18,13 @@ pub type RunSlot = u32;
 /// Something became true.
 #[derive(Debug)]
 pub enum Output {
-    /// A run was seen for the first time; the slot stands for it until its end.
-    Started(RunSlot, Arc<RunMeta>),
-    /// A run started or stopped to wait.
-    Waiting(RunSlot, bool),
+    /// A run was seen for the first time, and started then; the slot stands for
+    /// it until its end.
+    Started(RunSlot, Arc<RunMeta>, Time),
+    /// Since when a run has been open, or has waited, is not what it was.
+    Standing(RunSlot, Standing),
+    /// A task of a run starts: its name.
+    TaskStarted(RunSlot, Arc<str>),
     /// A run has been open for a while: who looks for it should find something.
     Progress(RunSlot, Arc<RunMeta>, Time),
     /// A node is finished.
@@ -73,6 +77,8 @@ pub struct OpenRun {
     pub last: Time,
     /// Whether it waits for somebody or something.
     pub waiting: bool,
+    /// Since when.
+    pub waits: Waits,
     /// Whether it is held until it has been repaired.
     pub held: bool,
     /// Whether it has ended, and the server is asked what else it knows of it.
@@ -86,6 +92,14 @@ pub struct OpenRun {
 }
 
 impl OpenRun {
+    /// Since when it has been open, and waited.
+    pub const fn standing(&self) -> Standing {
+        Standing {
+            start: self.start,
+            waits: self.waits,
+        }
+    }
+
     /// Its state, as the API and its summary have it.
     pub const fn state(&self) -> &'static str {
         open_state(self.waiting)

@@ -16,14 +16,16 @@ use serde::{Deserialize, Serialize};
 use super::finished::{FinishedRun, RunFacts, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
+use super::names;
 use super::node::{Detail, Room};
 use super::outputs::{Due, GapCause, OpenRun, Output, Repair, RunSlot, Wish};
 use super::owed::Owed;
 use super::published::{Published, Unsent};
 use super::repeats::Repeats;
+use super::standing::{Standing, Waits};
 use super::summary::RunSummary;
 use crate::limits::Limits;
-use crate::wire::event::{Event, RunOutcome, What};
+use crate::wire::event::{Event, NodeKind, RunOutcome, What};
 use crate::wire::item::LogPage;
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -71,6 +73,9 @@ pub(super) struct TrackedRun {
     /// What it would like to know.
     #[serde(skip)]
     wish: Option<Wish>,
+    /// What was told of how it stands.
+    #[serde(skip)]
+    told: Standing,
 }
 
 /// A run that has ended, and is about to be sealed.
@@ -108,6 +113,22 @@ impl TrackedRun {
             ending: None,
             owed: None,
             wish: None,
+            told: Standing {
+                start: first,
+                waits: Waits::default(),
+            },
+        }
+    }
+
+    /// It was read from disk: whoever asks is told how it stands.
+    pub(super) fn restored(&mut self) {
+        self.told = self.standing();
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            start: self.fold.start(),
+            waits: self.fold.waits(),
         }
     }
 
@@ -131,11 +152,13 @@ impl TrackedRun {
     /// What somebody who looks at it sees.
     pub(super) fn view(&self) -> OpenRun {
         let (tasks, (input_tokens, output_tokens)) = self.fold.so_far();
+        let Standing { start, waits } = self.standing();
         OpenRun {
             meta: Arc::clone(&self.meta),
-            start: self.fold.start(),
+            start,
             last: self.fold.last(),
             waiting: self.waiting,
+            waits,
             held: self.hold.is_some(),
             ending: self.ending.is_some(),
             tasks,
@@ -265,11 +288,13 @@ impl TrackedRun {
         if self.streamed_from.is_none() && matches!(event.what, What::Chunk(_)) {
             self.streamed_from = event.log_position.or(Some(0));
         }
+        let task = started_task(&event.what);
         let mut nodes = Vec::new();
         let step = self
             .fold
             .apply(&event.scope, event.what, moment, room, &mut nodes);
         self.tell_thinned(out);
+        out.extend(task.map(|name| Output::TaskStarted(self.slot, name)));
         if let Step::Ended(run) = &step {
             // What is closed with the run must wait, if the run must.
             self.doubt(run, now, settings, out);
@@ -374,6 +399,7 @@ impl TrackedRun {
             newest,
         } = hold.adopt(live, read_to, room, &self.published, self.streamed_from);
         self.fold = fold;
+        self.fold.doubt_waits();
         self.repeats.read_log(read_to, newest);
         out.push(Output::Repaired(Repair::Repaired));
         self.give_out(nodes, settings, out);
@@ -598,9 +624,21 @@ impl TrackedRun {
                 }
             }
         }
-        if self.waiting != self.fold.waiting() {
-            self.waiting = !self.waiting;
-            out.push(Output::Waiting(self.slot, self.waiting));
+        self.tell_standing(out);
+    }
+
+    /// Tells since when it has been open and waited, if that has changed. Its
+    /// waits are looked through when one came or went, and not at each event.
+    fn tell_standing(&mut self, out: &mut Vec<Output>) {
+        let moved = self.fold.take_waits_moved();
+        if !moved && self.told.start == self.fold.start() {
+            return;
+        }
+        self.waiting = self.fold.waiting();
+        let standing = self.standing();
+        if standing != self.told {
+            self.told = standing;
+            out.push(Output::Standing(self.slot, standing));
         }
     }
 
@@ -671,5 +709,13 @@ impl TrackedRun {
         if thinned > 0 {
             out.push(Output::Thinned(thinned));
         }
+    }
+}
+
+/// The name of the task that starts with an event.
+fn started_task(what: &What<'_>) -> Option<Arc<str>> {
+    match what {
+        What::NodeStarted(start) if start.kind == NodeKind::Task => Some(names::kept(&start.name)),
+        _ => None,
     }
 }

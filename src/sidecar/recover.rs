@@ -187,7 +187,7 @@ fn restore(
     let core = Core::restore(settings, parts).map_err(RecoverError::from)?;
     let open = core
         .run_slots()
-        .map(|(slot, run)| (slot, run.meta, run.waiting));
+        .map(|(slot, run)| (slot, Arc::clone(&run.meta), run.standing()));
     let settings = metrics::Settings::new(&config.limits, Dialect::SYSTEMS);
     let (mut metrics, missing) = Metrics::restore(&settings, &counted, open, now)?;
     for missing in missing {

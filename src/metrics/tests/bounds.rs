@@ -166,9 +166,9 @@ fn a_task_without_room_goes_to_its_own_workflows_other_where_there_is_one() {
             .filter(|line| line.starts_with("runtrail_series_overflow"))
             .count()
     };
-    // Two workflows of 10 series each, six sets of 23 for tasks, and the types of events.
+    // Two workflows of 11 series each, six sets of 23 for tasks, and the types of events.
     let mut bench = Bench::with(|settings| {
-        settings.metric_series_max = least() + fixed + TYPES.len() + 2 * 10 + 6 * 23;
+        settings.metric_series_max = least() + fixed + TYPES.len() + 2 * 11 + 6 * 23;
         settings.label_values_max = 5;
     });
     bench.start(0, "a");
@@ -369,7 +369,7 @@ fn everything_idle_goes_but_other_and_the_page_is_as_at_the_start() {
             bench.start(run, &format!("w{round} {run}"));
             bench.say(task(run, &format!("t{run}"), NodeOutcome::Success));
             bench.say(finished(run, RunOutcome::Timeout, Some("E")));
-            bench.say(Delta::RunWaiting { run, waiting: true });
+            bench.say(waiting(run, true));
         }
         bench.pass(8);
         bench.metrics.sweep(bench.now);
@@ -436,7 +436,7 @@ proptest! {
                     bench.say(tool(run, "s", &name, NodeOutcome::Success));
                     expected.1 += f64::from(u8::from(open.contains(&run)));
                 }
-                6 => bench.say(Delta::RunWaiting { run, waiting: name.as_str() < "n3" }),
+                6 => bench.say(waiting(run, name.as_str() < "n3")),
                 _ => {
                     bench.pass(5);
                     bench.metrics.sweep(bench.now);

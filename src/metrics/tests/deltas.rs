@@ -95,16 +95,15 @@ fn a_run_that_waits_moves_from_one_state_to_the_other_and_ends_in_either() {
     };
     bench.start(0, "w");
     bench.start(1, "w");
-    let waits = |run, waiting| Delta::RunWaiting { run, waiting };
-    bench.say(waits(0, true));
-    bench.say(waits(0, true));
+    bench.say(waiting(0, true));
+    bench.say(waiting(0, true));
     bench.expect(&[(&open("running"), 1.0), (&open("waiting"), 1.0)]);
     bench.expect(&[(
         r#"run_wait_seconds_total{kind="person",project="1",system="akribes",workflow="w"}"#,
         0.0,
     )]);
-    bench.say(waits(1, true));
-    bench.say(waits(1, false));
+    bench.say(waiting(1, true));
+    bench.say(waiting(1, false));
     bench.say(finished(0, RunOutcome::Abandoned, None));
     bench.expect(&[(&open("running"), 1.0), (&open("waiting"), 0.0)]);
     bench.say(finished(1, RunOutcome::Success, None));
@@ -350,9 +349,10 @@ fn a_delta_for_a_place_without_a_run_does_nothing() {
     bench.say(task(5, "a", NodeOutcome::Success));
     bench.say(tool(u32::MAX, "a", "b", NodeOutcome::Success));
     bench.say(finished(9, RunOutcome::Error, None));
-    bench.say(Delta::RunWaiting {
+    bench.say(waiting(9, true));
+    bench.say(Delta::TaskStarted {
         run: 9,
-        waiting: true,
+        task: Arc::from("a"),
     });
     assert_eq!(bench.metrics.text(), before);
 }

@@ -15,10 +15,14 @@ use super::delta::{Delta, Deltas, ModelTokens, RunSlot};
 use super::{Metrics, Settings};
 use crate::limits::Limits;
 use crate::run::finished::{RunMeta, Verified};
+use crate::run::standing::{Standing, WaitKind, Waits};
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::time::Time;
 
 const TYPES: &[&str] = &["WorkflowStart", "TaskEnd", "unknown"];
+
+/// When all runs start, unless something else is said.
+const START: Time = Time(1_700_000_000_000_000_000);
 
 /// Metrics, and the time that passes for them.
 struct Bench {
@@ -36,7 +40,7 @@ impl Bench {
         change(&mut settings);
         Self {
             metrics: Metrics::new(&settings).unwrap(),
-            now: Time(1_700_000_000_000_000_000),
+            now: START,
         }
     }
 
@@ -125,7 +129,27 @@ fn started(run: RunSlot, project: Option<i64>, workflow: &str) -> Delta {
     Delta::RunStarted {
         run,
         meta: Arc::new(meta),
+        start: START,
     }
+}
+
+/// A run has waited for these since then.
+fn waits(run: RunSlot, since: &[(WaitKind, Time)]) -> Delta {
+    let mut waits = Waits::default();
+    for (kind, since) in since {
+        waits.add(*kind, *since);
+    }
+    let start = START;
+    Delta::RunStands {
+        run,
+        standing: Standing { start, waits },
+    }
+}
+
+/// A run waits for a person, or for nobody.
+fn waiting(run: RunSlot, waiting: bool) -> Delta {
+    let person = [(WaitKind::Person, START)];
+    waits(run, if waiting { &person } else { &[] })
 }
 
 fn finished(run: RunSlot, outcome: RunOutcome, error_type: Option<&str>) -> Delta {
@@ -152,6 +176,7 @@ fn task(run: RunSlot, name: &str, outcome: NodeOutcome) -> Delta {
         cached: false,
         tokens: Some(tokens("openai", "gpt-5")),
         time_to_first_chunk: Some(Duration::from_millis(50)),
+        time_from_first_chunk: Some(Duration::from_millis(1_900)),
     }
 }
 

@@ -16,6 +16,7 @@ use super::nodes::Nodes;
 use super::ordinals::Ordinals;
 use super::outputs::open_state;
 use super::scope::{Scopes, TOP};
+use super::standing::Waits;
 use super::summary::{RunSummary, TaskCounts};
 use super::sums::{Closing, Sums};
 use crate::limits::{Limits, OUTPUT_BYTES_MAX};
@@ -166,6 +167,21 @@ impl Fold {
     /// Whether somebody or something is being waited for.
     pub(super) const fn waiting(&self) -> bool {
         self.nodes.waits() > 0
+    }
+
+    /// Since when.
+    pub(super) fn waits(&self) -> Waits {
+        self.nodes.oldest_waits()
+    }
+
+    /// Whether that may have changed since this was asked last.
+    pub(super) const fn take_waits_moved(&mut self) -> bool {
+        self.nodes.take_waits_moved()
+    }
+
+    /// It takes the place of another fold, of which other waits were told.
+    pub(super) const fn doubt_waits(&mut self) {
+        self.nodes.doubt_waits();
     }
 
     /// When the run started, or was first seen.

@@ -184,6 +184,7 @@ impl Fold {
             }
             node.tell(facts, room);
         });
+        self.nodes.doubt_waits();
     }
 
     /// A second attempt points to the first.

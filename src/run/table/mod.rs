@@ -286,7 +286,7 @@ impl RunTable {
             .entry((run.project, workflow))
             .or_default()
             .push(slot);
-        out.push(Output::Started(slot, meta));
+        out.push(Output::Started(slot, meta, first));
         slot
     }
 

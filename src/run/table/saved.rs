@@ -84,7 +84,8 @@ impl RunTable {
 
     /// Takes one of its runs in.
     pub fn restore_run(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
-        let run: TrackedRun = postcard::from_bytes(saved).map_err(|_| Unreadable)?;
+        let mut run: TrackedRun = postcard::from_bytes(saved).map_err(|_| Unreadable)?;
+        run.restored();
         let (slot, meta) = (run.slot(), Arc::clone(run.meta()));
         let place = slot as usize;
         if slot == RunSlot::MAX || place > SLOTS_MAX || self.has(&meta.trace_id) {
