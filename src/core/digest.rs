@@ -8,12 +8,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{CoreSettings, Selection};
-use crate::metrics::delta::{Delta, Deltas, ModelTokens};
+use crate::metrics::delta::{Delta, Deltas, Exemplar, ModelTokens};
 use crate::run::finished::{FinishedNode, FinishedRun, RunMeta};
-use crate::run::outputs::{Output, RunSlot};
+use crate::run::identity::Identity;
+use crate::run::outputs::{Due, Output, RunSlot};
 use crate::run::summary::RunSummary;
 use crate::trace::batch::{Batch, Batcher};
 use crate::trace::content::{ContentPolicy, REDACTED};
+use crate::trace::ids;
 use crate::trace::span::SpanMaker;
 use crate::wire::event::{FactKey, FactValue, NodeKind};
 use crate::wire::rejection::Rejection;
@@ -126,6 +128,23 @@ impl Digest {
         self.selection.has_trace(&meta.trace_id) && self.position > self.discard_through
     }
 
+    /// What shows a span in the metrics. A span that waits for room is shown by
+    /// nothing, since it may be lost; one that was sent in an earlier life is.
+    fn exemplar(
+        &self,
+        meta: &RunMeta,
+        identity: &Identity,
+        at: Time,
+        due: Due,
+    ) -> Option<Exemplar> {
+        let is_sent = due.has_span() && self.selection.has_trace(&meta.trace_id);
+        is_sent.then(|| Exemplar {
+            trace_id: meta.trace_id,
+            span_id: ids::span_id(&meta.trace_id, identity),
+            at,
+        })
+    }
+
     fn one(&mut self, output: Output, now: Time) {
         let delta = match output {
             Output::Started(run, meta, start) => Delta::RunStarted { run, meta, start },
@@ -143,7 +162,11 @@ impl Digest {
                     let span = self.spans.node(&meta, &node);
                     self.batcher.push(span, self.position, now);
                 }
-                match node_delta(run, &node).filter(|_| due.counts()) {
+                if !due.counts() {
+                    return;
+                }
+                let exemplar = || self.exemplar(&meta, &node.identity, node.end, due);
+                match node_delta(run, &node, exemplar) {
                     Some(delta) => delta,
                     None => return,
                 }
@@ -156,7 +179,8 @@ impl Digest {
                 if !due.counts() {
                     return;
                 }
-                let delta = run_delta(run, &finished);
+                let exemplar = self.exemplar(&meta, &Identity::ROOT, finished.end, due);
+                let delta = run_delta(run, &finished, exemplar);
                 // What is in safety was told, too.
                 if self.position > self.discard_through {
                     let summary = private(finished.summary, &self.policy);
@@ -185,7 +209,11 @@ impl Digest {
 }
 
 /// What a finished node says to the metrics.
-fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
+fn node_delta(
+    run: RunSlot,
+    node: &FinishedNode,
+    exemplar: impl FnOnce() -> Option<Exemplar>,
+) -> Option<Delta> {
     let duration = node.duration.unwrap_or_else(|| node.end.since(node.start));
     match node.kind {
         NodeKind::Task if node.end_seen => Some(Delta::TaskFinished {
@@ -210,6 +238,7 @@ fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
             time_from_first_chunk: node
                 .time_to_first_chunk
                 .map(|to_first| node.end.since(node.start.plus(to_first))),
+            exemplar: exemplar(),
         }),
         NodeKind::Tool if node.end_seen => Some(Delta::ToolFinished {
             run,
@@ -217,6 +246,7 @@ fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
             tool: Arc::clone(&node.name),
             outcome: node.outcome,
             duration,
+            exemplar: exemplar(),
         }),
         NodeKind::Wait => Some(Delta::WaitFinished {
             run,
@@ -227,7 +257,7 @@ fn node_delta(run: RunSlot, node: &FinishedNode) -> Option<Delta> {
     }
 }
 
-fn run_delta(run: RunSlot, finished: &FinishedRun) -> Delta {
+fn run_delta(run: RunSlot, finished: &FinishedRun, exemplar: Option<Exemplar>) -> Delta {
     Delta::RunFinished {
         run,
         outcome: finished.outcome,
@@ -239,6 +269,7 @@ fn run_delta(run: RunSlot, finished: &FinishedRun) -> Delta {
         tasks_passed: finished.summary.tasks.passed,
         tasks_failed: finished.summary.tasks.failed,
         verified: finished.verified,
+        exemplar,
     }
 }
 

@@ -484,11 +484,7 @@ mod tests {
         ("run run_errors_total", "counter", "error_type"),
         ("run runs_open", "gauge", "state"),
         ("run runs_open_oldest_timestamp_seconds", "gauge", ""),
-        (
-            "run runs_waiting_oldest_timestamp_seconds",
-            "gauge",
-            "kind",
-        ),
+        ("run runs_waiting_oldest_timestamp_seconds", "gauge", "kind"),
         ("run run_duration_seconds", "histogram", "outcome"),
         ("run run_wait_seconds_total", "counter", "kind"),
         ("run run_tasks_total", "counter", "result"),

@@ -8,6 +8,8 @@ use crate::run::finished::{RunMeta, Verified};
 pub use crate::run::outputs::RunSlot;
 use crate::run::standing::Standing;
 pub use crate::run::summary::ModelTokens;
+use crate::run::trace_id::TraceId;
+use crate::trace::ids::SpanId;
 use crate::wire::event::{NodeOutcome, RunOutcome};
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -25,6 +27,17 @@ pub struct Deltas {
     pub spans_lost: u64,
     /// The rest, in order.
     pub in_order: Vec<Delta>,
+}
+
+/// The span that shows what was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Exemplar {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its id.
+    pub span_id: SpanId,
+    /// When it ended.
+    pub at: Time,
 }
 
 /// One fact.
@@ -77,6 +90,8 @@ pub enum Delta {
         time_to_first_chunk: Option<Duration>,
         /// From there to the end.
         time_from_first_chunk: Option<Duration>,
+        /// Its span, if that is sent.
+        exemplar: Option<Exemplar>,
     },
     /// A tool call ended.
     ToolFinished {
@@ -90,6 +105,8 @@ pub enum Delta {
         outcome: NodeOutcome,
         /// How long it took.
         duration: Duration,
+        /// Its span, if that is sent.
+        exemplar: Option<Exemplar>,
     },
     /// A wait ended.
     WaitFinished {
@@ -116,6 +133,8 @@ pub enum Delta {
         tasks_failed: u64,
         /// Whether the sums agree.
         verified: Verified,
+        /// Its root, if that is sent.
+        exemplar: Option<Exemplar>,
     },
     /// A run was repaired from the server's log, or could not be.
     RunRepaired {

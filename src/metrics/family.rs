@@ -6,7 +6,7 @@
 //! are one series. Here a label set is a key of numbers, and it is compared whole.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::core::{Collector, Desc, Metric};
@@ -16,6 +16,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::catalogue::{CatalogueError, Descriptor, Kind, Label};
+use super::delta::Exemplar;
 use super::histogram::{Histogram, HistogramState};
 use super::space::ValueId;
 use crate::wire::time::Time;
@@ -36,6 +37,17 @@ pub(super) struct Series {
     used: AtomicU64,
     /// Counts what comes here for want of room, for a series with `__other__` in it.
     overflow: Option<IntCounter>,
+    /// The newest spans that show it: one of a counter, one a bucket of a
+    /// histogram; nothing until there is any. They end with the process: they are
+    /// samples, and whoever scrapes has kept the ones of before.
+    shown: Mutex<Option<Box<[Option<Shown>]>>>,
+}
+
+/// A span, and what it added to the series that it shows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Shown {
+    pub(super) exemplar: Exemplar,
+    pub(super) value: f64,
 }
 
 /// One metric's series.
@@ -122,6 +134,7 @@ impl Family {
             values,
             used: AtomicU64::new(now.0),
             overflow,
+            shown: Mutex::default(),
         });
         self.table.write(|table| table.insert(key, series.clone()));
         series
@@ -192,6 +205,40 @@ impl Series {
         }
         self.count_overflow();
         self.touch(now);
+    }
+
+    /// Puts a time into a histogram, and shows it by this span.
+    pub(super) fn observe_shown(&self, duration: Duration, by: Option<Exemplar>, now: Time) {
+        self.observe(duration, now);
+        self.show(by, duration.as_secs_f64());
+    }
+
+    /// What was added was shown by this span, unless a newer one shows it already.
+    pub(super) fn show(&self, by: Option<Exemplar>, value: f64) {
+        let Some(exemplar) = by else { return };
+        let (place, places) = match &self.cell {
+            Cell::Counter(_) => (0, 1),
+            Cell::Histogram(cell) => (cell.place(value), cell.bounds().len() + 1),
+            Cell::Sum(_) | Cell::Gauge(_) => return,
+        };
+        let mut shown = self.shown();
+        let all = shown.get_or_insert_with(|| vec![None; places].into());
+        // The places are as many for the whole life of a series.
+        if let Some(shown) = all.get_mut(place)
+            && shown.is_none_or(|older| older.exemplar.at <= exemplar.at)
+        {
+            *shown = Some(Shown { exemplar, value });
+        }
+    }
+
+    /// The spans that show it, by bucket; none of them if nothing does.
+    pub(super) fn exemplars(&self) -> Box<[Option<Shown>]> {
+        self.shown().clone().unwrap_or_default()
+    }
+
+    /// A thread that panicked while it held the lock leaves a span or none.
+    fn shown(&self) -> MutexGuard<'_, Option<Box<[Option<Shown>]>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sets a gauge.

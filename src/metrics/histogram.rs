@@ -37,11 +37,21 @@ impl Histogram {
 
     /// Counts a value. A bound belongs to its bucket.
     pub(super) fn observe(&self, value: f64) {
-        let place = self.bounds.partition_point(|bound| *bound < value);
+        let place = self.place(value);
         let mut state = self.state();
         // The places are those of the bounds, and one more.
         state.counts[place] = state.counts[place].saturating_add(1);
         state.sum += value;
+    }
+
+    /// The bucket of a value.
+    pub(super) fn place(&self, value: f64) -> usize {
+        self.bounds.partition_point(|bound| *bound < value)
+    }
+
+    /// The upper bounds of its buckets, but for the last, which has none.
+    pub(super) const fn bounds(&self) -> &'static [f64] {
+        self.bounds
     }
 
     /// What it has counted.

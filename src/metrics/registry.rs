@@ -381,8 +381,7 @@ impl Metrics {
         let before = std::mem::replace(&mut open.standing, standing);
         if before.start != standing.start {
             let (key, bounded) = (run_key(scope, &[]), &mut self.bounded);
-            self.open_oldest
-                .close(key, before.start, run, bounded, now);
+            self.open_oldest.close(key, before.start, run, bounded, now);
             self.open_oldest
                 .open(key, standing.start, run, bounded, now);
         }

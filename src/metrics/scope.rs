@@ -16,7 +16,7 @@ use super::bounded::{Bounded, RunKey, run_key};
 use super::catalogue::{
     CostBasis, DIRECTIONS, FreeLabel, Id, RUN_STATES, TASK_RESULTS, TOKEN_DETAILS, WAIT_KINDS,
 };
-use super::delta::{Delta, ModelTokens};
+use super::delta::{Delta, Exemplar, ModelTokens};
 use super::family::{Key, Series};
 use super::space::{OTHER_ID, ValueId};
 use crate::wire::event::{NodeOutcome, RunOutcome};
@@ -159,8 +159,12 @@ impl Scope {
                 tool,
                 outcome,
                 duration,
+                exemplar,
                 ..
-            } => self.tool_finished([server, tool], *outcome, *duration, bounded, now),
+            } => {
+                let took = (*duration, *exemplar);
+                self.tool_finished([server, tool], *outcome, took, bounded, now);
+            }
             Delta::WaitFinished { kind, duration, .. } => {
                 let last = WAIT_KINDS.len() - 1;
                 let kind = WAIT_KINDS
@@ -204,6 +208,7 @@ impl Scope {
             duration,
             tasks_passed,
             tasks_failed,
+            exemplar,
             ..
         } = delta
         else {
@@ -211,18 +216,21 @@ impl Scope {
         };
         let place = *outcome as usize;
         self.runs.finished[place].add(1, now);
+        if *outcome != RunOutcome::Success {
+            self.runs.finished[place].show(*exemplar, 1.0);
+        }
         self.runs.tasks[0].add(*tasks_passed, now);
         self.runs.tasks[1].add(*tasks_failed, now);
         bounded
             .series(Id::RunDuration, run_key(self.key, &[place as ValueId]), now)
-            .observe(*duration, now);
+            .observe_shown(*duration, *exemplar, now);
         // A run that somebody stopped, or that nobody knows of, made no error.
         if matches!(outcome, RunOutcome::Error | RunOutcome::Timeout) {
             let text = error_type.as_deref().filter(|e| !e.is_empty());
             let value = bounded.admit(FreeLabel::ErrorType, text.unwrap_or("_OTHER"));
-            bounded
-                .series(Id::RunErrors, run_key(self.key, &[value]), now)
-                .add(1, now);
+            let errors = bounded.series(Id::RunErrors, run_key(self.key, &[value]), now);
+            errors.add(1, now);
+            errors.show(*exemplar, 1.0);
             bounded.drop_unused(FreeLabel::ErrorType, value);
         }
     }
@@ -239,16 +247,25 @@ impl Scope {
             tokens,
             time_to_first_chunk,
             time_from_first_chunk,
+            exemplar,
             ..
         } = delta
         else {
             return;
         };
         self.task_series(task, bounded, now, |series| {
-            series.finished[*outcome as usize].add(1, now);
-            series.duration.observe(*duration, now);
+            let finished = &series.finished[*outcome as usize];
+            finished.add(1, now);
+            if matches!(outcome, NodeOutcome::Failed | NodeOutcome::Unable) {
+                finished.show(*exemplar, 1.0);
+            }
+            series.duration.observe_shown(*duration, *exemplar, now);
             series.attempts.add(*attempts, now);
             series.validation_failures.add(*validation_failures, now);
+            if *validation_failures > 0 {
+                let count = *validation_failures as f64;
+                series.validation_failures.show(*exemplar, count);
+            }
             series.escalations.add(u64::from(*escalated), now);
             series.cache_hits.add(u64::from(*cached), now);
         });
@@ -258,7 +275,7 @@ impl Scope {
                 // Of several attempts the chunks of the first one are known only.
                 from_first_chunk: time_from_first_chunk.filter(|_| !cached && *attempts <= 1),
             };
-            self.tokens_used(tokens, speed, bounded, now);
+            self.tokens_used(tokens, speed, *exemplar, bounded, now);
         }
     }
 
@@ -283,6 +300,7 @@ impl Scope {
         &mut self,
         tokens: &ModelTokens,
         speed: Speed,
+        exemplar: Option<Exemplar>,
         bounded: &mut Bounded,
         now: Time,
     ) {
@@ -306,7 +324,7 @@ impl Scope {
         for (id, time) in times {
             if let Some(time) = time {
                 let series = bounded.series(id, run_key(self.key, &model), now);
-                series.observe(time, now);
+                series.observe_shown(time, exemplar, now);
             }
         }
         bounded.drop_unused(FreeLabel::Provider, model[0]);
@@ -317,7 +335,7 @@ impl Scope {
         &mut self,
         [server, tool]: [&str; 2],
         outcome: NodeOutcome,
-        duration: Duration,
+        (duration, exemplar): (Duration, Option<Exemplar>),
         bounded: &mut Bounded,
         now: Time,
     ) {
@@ -328,6 +346,9 @@ impl Scope {
             ToolSeries::new([server, tool], &mut Lookup::new(self.key, bounded, now))
         });
         series.calls[place].add(1, now);
+        if outcome == NodeOutcome::Failed {
+            series.calls[place].show(exemplar, 1.0);
+        }
         // Fifteen series an outcome: they come with the first call that ends so.
         bounded
             .series(
@@ -335,7 +356,7 @@ impl Scope {
                 run_key(self.key, &[server, tool, place as ValueId]),
                 now,
             )
-            .observe(duration, now);
+            .observe_shown(duration, exemplar, now);
         bounded.drop_unused(FreeLabel::Server, server);
         bounded.drop_unused(FreeLabel::Tool, tool);
     }

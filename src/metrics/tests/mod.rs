@@ -161,6 +161,7 @@ fn finished(run: RunSlot, outcome: RunOutcome, error_type: Option<&str>) -> Delt
         tasks_passed: 3,
         tasks_failed: 2,
         verified: Verified::Match,
+        exemplar: None,
     }
 }
 
@@ -177,6 +178,7 @@ fn task(run: RunSlot, name: &str, outcome: NodeOutcome) -> Delta {
         tokens: Some(tokens("openai", "gpt-5")),
         time_to_first_chunk: Some(Duration::from_millis(50)),
         time_from_first_chunk: Some(Duration::from_millis(1_900)),
+        exemplar: None,
     }
 }
 
@@ -199,5 +201,6 @@ fn tool(run: RunSlot, server: &str, name: &str, outcome: NodeOutcome) -> Delta {
         tool: Arc::from(name),
         outcome,
         duration: Duration::from_millis(20),
+        exemplar: None,
     }
 }
