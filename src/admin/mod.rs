@@ -2,7 +2,7 @@
 //!
 //! | listener | path | tells |
 //! |---|---|---|
-//! | metrics | `/metrics` | the metrics, as Prometheus text |
+//! | metrics | `/metrics` | the metrics, as Prometheus text, or as OpenMetrics to those who ask for it |
 //! | metrics | `/healthz` | 200 when the main loop answers, else 503 |
 //! | metrics | `/readyz` | 200 once everything is configured and listening |
 //! | local | `/api/runs` | open and recent runs, newest first; `state`, `workflow`, `limit` narrow it |
@@ -13,6 +13,7 @@
 //! Nothing here decides anything about runs: questions go to the main loop as
 //! [`Ask`]s, and a loop that does not answer shows.
 
+mod accept;
 mod api;
 mod page;
 mod probes;

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use prometheus::Registry;
+use http::header::VARY;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Ask;
 use super::page::Page;
+use super::{Ask, accept};
 use crate::limits::ADMIN_CONNECTIONS_MAX;
+use crate::metrics::exposition::{Exposition, Form};
 use crate::net::clock::now;
 use crate::net::serve::{Body, ServeLimits, WhenFull, serve, text, whole};
 
@@ -20,7 +21,7 @@ use crate::net::serve::{Body, ServeLimits, WhenFull, serve, text, whole};
 #[derive(Debug)]
 pub struct ProbesSettings {
     /// Where the metrics are.
-    pub registry: Registry,
+    pub metrics: Exposition,
     /// Whom to ask whether the main loop lives.
     pub asks: mpsc::Sender<Ask>,
     /// Whether everything is configured and listening.
@@ -46,7 +47,7 @@ impl Probes {
     /// One that shows these.
     pub fn new(settings: ProbesSettings) -> Self {
         Self {
-            page: Arc::new(Page::new(settings.registry)),
+            page: Arc::new(Page::new(settings.metrics)),
             asks: settings.asks,
             ready: settings.ready,
         }
@@ -75,7 +76,7 @@ impl Probes {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         }
         match request.uri().path() {
-            "/metrics" => self.metrics().await,
+            "/metrics" => self.metrics(accept::form(request.headers())).await,
             "/healthz" => self.health().await,
             "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
@@ -86,21 +87,20 @@ impl Probes {
         }
     }
 
-    async fn metrics(&self) -> Response<Body> {
+    async fn metrics(&self, form: Form) -> Response<Body> {
         let page = Arc::clone(&self.page);
-        let page = tokio::task::spawn_blocking(move || page.text(now()));
+        let page = tokio::task::spawn_blocking(move || page.text(form, now()));
         // A page that panics is none.
-        match page.await.ok().flatten() {
-            Some(page) => whole(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                page,
-            ),
+        let mut response = match page.await.ok().flatten() {
+            Some(page) => whole(StatusCode::OK, form.content_type(), page),
             None => text(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many pages are on their way to readers that are too slow\n",
             ),
-        }
+        };
+        let headers = response.headers_mut();
+        headers.insert(VARY, HeaderValue::from_static("Accept"));
+        response
     }
 
     async fn health(&self) -> Response<Body> {
@@ -121,13 +121,23 @@ impl Probes {
 
 #[cfg(test)]
 mod tests {
+    use http::header::{ACCEPT, CONTENT_TYPE};
+    use http_body_util::BodyExt;
+
     use super::*;
+    use crate::limits::Limits;
+    use crate::metrics::{Metrics, Settings};
+
+    fn metrics() -> Exposition {
+        let settings = Settings::new(&Limits::default(), &["akribes"]);
+        Metrics::new(&settings).unwrap().exposition().clone()
+    }
 
     fn probes() -> (Probes, mpsc::Receiver<Ask>, Arc<AtomicBool>) {
         let (asks, asked) = mpsc::channel(1);
         let ready = Arc::new(AtomicBool::new(false));
         let probes = Probes::new(ProbesSettings {
-            registry: Registry::new(),
+            metrics: metrics(),
             asks,
             ready: Arc::clone(&ready),
         });
@@ -173,6 +183,26 @@ mod tests {
         ] {
             ready.store(is_ready, Ordering::Release);
             assert_eq!(status(&probes, Method::GET, "/readyz").await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_page_is_in_the_form_that_was_asked_for_and_says_so() {
+        let (probes, _asked, _) = probes();
+        for (accept, content_type, is_open) in [
+            (
+                "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                true,
+            ),
+            ("*/*", "text/plain; version=0.0.4; charset=utf-8", false),
+        ] {
+            let request = Request::get("/metrics").header(ACCEPT, accept);
+            let answer = probes.answer(&request.body(Bytes::new()).unwrap()).await;
+            assert_eq!(answer.headers()[CONTENT_TYPE], content_type);
+            assert_eq!(answer.headers()[VARY], "Accept");
+            let page = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(page.ends_with(b"\n# EOF\n"), is_open);
         }
     }
 

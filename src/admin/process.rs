@@ -3,16 +3,15 @@
 
 use std::fs;
 
-use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, IntGauge};
+use crate::metrics::catalogue::Kind;
+use crate::metrics::exposition::Figure;
 
 /// Linux counts times in hundredths of a second for everybody who asks.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// What is read of the process.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Figures {
+struct Stat {
     cpu_seconds: f64,
     start_seconds: f64,
     resident_bytes: u64,
@@ -20,39 +19,36 @@ struct Figures {
     threads: u64,
 }
 
-/// The families, none of them when the system does not tell.
-pub(super) fn families() -> Vec<MetricFamily> {
+/// The figures, none of them when the system does not tell.
+pub(super) fn figures() -> Vec<Figure> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let (stat, all) = (read("/proc/self/stat"), read("/proc/stat"));
-    let Some(figures) = figures(&stat, &all) else {
+    let Some(stat) = stat_of(&stat, &all) else {
         return Vec::new();
     };
-    let mut families = shown(figures).unwrap_or_default();
+    let mut figures = shown(stat);
     if let Ok(entries) = fs::read_dir("/proc/self/fd") {
         // One of them is the folder itself, which is open while it is read.
-        let open = entries.count().saturating_sub(1) as i64;
-        families.extend(gauge(
-            "process_open_fds",
-            "Number of open file descriptors.",
-            open,
-        ));
+        let open = entries.count().saturating_sub(1) as f64;
+        let help = "Number of open file descriptors.";
+        figures.push(gauge("process_open_fds", help, open));
     }
     if let Some(max) = fds_max(&read("/proc/self/limits")) {
         let help = "Maximum number of open file descriptors.";
-        families.extend(gauge("process_max_fds", help, max));
+        figures.push(gauge("process_max_fds", help, max));
     }
-    families
+    figures
 }
 
 /// Reads `/proc/self/stat` and the time of the boot from `/proc/stat`.
-fn figures(stat: &str, all: &str) -> Option<Figures> {
+fn stat_of(stat: &str, all: &str) -> Option<Stat> {
     // The name, in brackets, may hold anything; what follows it is numbers.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     // Counted from the state, which is the third field of the manual.
     let field = |manual: usize| fields.get(manual - 3)?.parse::<u64>().ok();
     let boot = all.lines().find_map(|line| line.strip_prefix("btime "))?;
     let boot: u64 = boot.trim().parse().ok()?;
-    Some(Figures {
+    Some(Stat {
         cpu_seconds: (field(14)? + field(15)?) as f64 / TICKS_PER_SECOND,
         start_seconds: boot as f64 + field(22)? as f64 / TICKS_PER_SECOND,
         resident_bytes: field(24)? * page_bytes(),
@@ -61,7 +57,7 @@ fn figures(stat: &str, all: &str) -> Option<Figures> {
     })
 }
 
-fn fds_max(limits: &str) -> Option<i64> {
+fn fds_max(limits: &str) -> Option<f64> {
     let line = limits
         .lines()
         .find(|line| line.starts_with("Max open files"))?;
@@ -85,43 +81,44 @@ fn page_bytes() -> u64 {
     4096
 }
 
-fn shown(figures: Figures) -> Result<Vec<MetricFamily>, prometheus::Error> {
-    let help = "Total user and system CPU time spent in seconds.";
-    let cpu = prometheus::Counter::new("process_cpu_seconds_total", help)?;
-    cpu.inc_by(figures.cpu_seconds);
-    let help = "Start time of the process since unix epoch in seconds.";
-    let start = Gauge::new("process_start_time_seconds", help)?;
-    start.set(figures.start_seconds);
-    let mut families = cpu.collect();
-    families.extend(start.collect());
-    for (name, help, value) in [
-        (
+fn shown(stat: Stat) -> Vec<Figure> {
+    vec![
+        Figure {
+            name: "process_cpu_seconds_total",
+            help: "Total user and system CPU time spent in seconds.",
+            kind: Kind::Sum,
+            value: stat.cpu_seconds,
+        },
+        gauge(
+            "process_start_time_seconds",
+            "Start time of the process since unix epoch in seconds.",
+            stat.start_seconds,
+        ),
+        gauge(
             "process_resident_memory_bytes",
             "Resident memory size in bytes.",
-            figures.resident_bytes,
+            stat.resident_bytes as f64,
         ),
-        (
+        gauge(
             "process_virtual_memory_bytes",
             "Virtual memory size in bytes.",
-            figures.virtual_bytes,
+            stat.virtual_bytes as f64,
         ),
-        (
+        gauge(
             "process_threads",
             "Number of OS threads in the process.",
-            figures.threads,
+            stat.threads as f64,
         ),
-    ] {
-        families.extend(gauge(name, help, value as i64));
-    }
-    Ok(families)
+    ]
 }
 
-fn gauge(name: &str, help: &str, value: i64) -> Vec<MetricFamily> {
-    let Ok(gauge) = IntGauge::new(name, help) else {
-        return Vec::new();
-    };
-    gauge.set(value);
-    gauge.collect()
+const fn gauge(name: &'static str, help: &'static str, value: f64) -> Figure {
+    Figure {
+        name,
+        help,
+        kind: Kind::Gauge,
+        value,
+    }
 }
 
 #[cfg(test)]
@@ -132,7 +129,7 @@ mod tests {
 
     #[test]
     fn the_figures_stand_behind_a_name_that_may_hold_anything() {
-        let figures = figures(STAT, "cpu 1\nbtime 1000\n").unwrap();
+        let figures = stat_of(STAT, "cpu 1\nbtime 1000\n").unwrap();
         assert_eq!(figures.cpu_seconds, 2.0);
         assert_eq!(figures.start_seconds, 1_002.0);
         assert_eq!(figures.resident_bytes, 5 * page_bytes());
@@ -142,23 +139,24 @@ mod tests {
     #[test]
     fn what_is_no_such_file_gives_no_figures() {
         for stat in ["", "7 (x", "7 (x) S", "7 (x) S a b c"] {
-            assert_eq!(figures(stat, "btime 1\n"), None);
+            assert_eq!(stat_of(stat, "btime 1\n"), None);
         }
-        assert_eq!(figures(STAT, "cpu\n"), None);
+        assert_eq!(stat_of(STAT, "cpu\n"), None);
     }
 
     #[test]
     fn this_process_uses_memory_and_descriptors() {
-        let families = families();
-        let names: Vec<_> = families.iter().map(MetricFamily::name).collect();
+        let figures = figures();
+        let names: Vec<_> = figures.iter().map(|figure| figure.name).collect();
         assert!(
             names.contains(&"process_resident_memory_bytes"),
             "{names:?}"
         );
         assert!(names.contains(&"process_max_fds"), "{names:?}");
-        for family in &families {
-            let metric = &family.get_metric()[0];
-            assert!(metric.get_gauge().get_value() + metric.get_counter().get_value() >= 0.0);
+        for figure in &figures {
+            assert!(figure.value >= 0.0, "{figure:?}");
+            let is_total = figure.name.ends_with("_total");
+            assert_eq!(is_total, figure.kind == Kind::Sum, "{figure:?}");
         }
     }
 }

@@ -22,6 +22,7 @@ use rustc_hash::FxHashMap;
 use super::catalogue::{
     CATALOGUE, CatalogueError, Descriptor, FreeLabel, Group, Id, Kind, Label, RUN_LABELS,
 };
+use super::exposition::Exposition;
 use super::family::{Family, Key, LABELS_MAX, Series};
 use super::space::{OTHER_ID, Space, ValueId};
 use crate::limits::{EVENT_TYPES_MAX, Limits};
@@ -46,6 +47,7 @@ pub struct Settings {
 /// All series, and the room for them.
 pub(super) struct Bounded {
     registry: Registry,
+    exposition: Exposition,
     /// By [`Id`].
     families: Vec<Family>,
     /// By [`FreeLabel`].
@@ -90,12 +92,14 @@ impl Bounded {
                 least: set_aside,
             },
         )?;
+        let families: Vec<_> = CATALOGUE
+            .iter()
+            .map(Family::new)
+            .collect::<Result<_, _>>()?;
         let mut bounded = Self {
             registry: Registry::new(),
-            families: CATALOGUE
-                .iter()
-                .map(Family::new)
-                .collect::<Result<_, _>>()?,
+            exposition: Exposition::new(&families),
+            families,
             spaces: spaces.into(),
             closed: CATALOGUE.iter().map(closed_texts).collect(),
             overflow: vec![None; CATALOGUE.len()],
@@ -116,7 +120,9 @@ impl Bounded {
         self.families
             .iter()
             .filter(|family| family.descriptor().group == group)
-            .try_for_each(|family| family.register(&self.registry))
+            .try_for_each(|family| family.register(&self.registry))?;
+        self.exposition.show(group);
+        Ok(())
     }
 
     /// A value's number. What is admitted is to be used at once, held, or given
@@ -283,6 +289,11 @@ impl Bounded {
     }
 
     /// What a scrape reads; it may be cloned and read in another thread.
+    pub(super) const fn exposition(&self) -> &Exposition {
+        &self.exposition
+    }
+
+    /// The same for whoever has an encoder of his own.
     pub(super) const fn registry(&self) -> &Registry {
         &self.registry
     }

@@ -76,8 +76,9 @@ pub(super) enum Reading {
     Histogram(HistogramState),
 }
 
+/// The label sets of one metric.
 #[derive(Default)]
-struct Table(RwLock<FxHashMap<Key, Arc<Series>>>);
+pub(super) struct Table(RwLock<FxHashMap<Key, Arc<Series>>>);
 
 /// What the registry holds of a family.
 struct Collected {
@@ -101,8 +102,6 @@ impl Family {
     /// Lets a registry collect this family from now on.
     pub(super) fn register(&self, registry: &prometheus::Registry) -> Result<(), CatalogueError> {
         let names = || self.descriptor.all_labels().map(Label::name);
-        let mut order: Vec<_> = names().enumerate().map(|(i, name)| (name, i)).collect();
-        order.sort_unstable();
         let desc = Desc::new(
             self.descriptor.name.to_owned(),
             self.descriptor.help.to_owned(),
@@ -112,7 +111,7 @@ impl Family {
         let collected = Collected {
             descriptor: self.descriptor,
             desc: desc.map_err(|e| row_error(self.descriptor, &e))?,
-            order,
+            order: self.labels_by_name(),
             table: self.table.clone(),
         };
         registry
@@ -163,7 +162,20 @@ impl Family {
 
     /// All of its series, as they are now.
     pub(super) fn all(&self) -> Vec<Arc<Series>> {
-        self.table.read(|table| table.values().cloned().collect())
+        self.table.all()
+    }
+
+    /// Its series, to be read elsewhere.
+    pub(super) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table)
+    }
+
+    /// Its labels as the exposition sorts them, with their places.
+    pub(super) fn labels_by_name(&self) -> Vec<(&'static str, usize)> {
+        let names = self.descriptor.all_labels().map(Label::name);
+        let mut labels: Vec<_> = names.enumerate().map(|(i, name)| (name, i)).collect();
+        labels.sort_unstable();
+        labels
     }
 
     /// What it is.
@@ -355,6 +367,12 @@ impl Cell {
 }
 
 impl Table {
+    /// All series, as they are now. The lock is held for a copy of pointers only:
+    /// a scrape must not keep the fold waiting.
+    pub(super) fn all(&self) -> Vec<Arc<Series>> {
+        self.read(|table| table.values().cloned().collect())
+    }
+
     /// A thread that panicked while it held the lock leaves a whole table: each
     /// change of it is one call.
     fn read<T>(&self, f: impl FnOnce(&FxHashMap<Key, Arc<Series>>) -> T) -> T {
@@ -372,8 +390,7 @@ impl Collector for Collected {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        // The lock is held for a copy of pointers only: a scrape must not keep the fold waiting.
-        let table: Vec<_> = self.table.read(|table| table.values().cloned().collect());
+        let table = self.table.all();
         let metrics = table
             .iter()
             .filter(|series| series.is_shown())

@@ -8,6 +8,7 @@ mod bounded;
 pub mod catalogue;
 pub mod delta;
 pub mod export;
+pub mod exposition;
 mod family;
 mod histogram;
 mod oldest;

@@ -10,8 +10,8 @@
 
 use std::sync::Arc;
 
+use prometheus::Registry;
 use prometheus::proto::MetricFamily;
-use prometheus::{Registry, TextEncoder};
 use rustc_hash::FxHashMap;
 
 use super::bounded::{Bounded, RunKey, Settings, key, run_key};
@@ -20,6 +20,7 @@ use super::catalogue::{
 };
 use super::delta::{Delta, Deltas, RunSlot};
 use super::export::{ExportCounts, RefusalReason, RequestResult};
+use super::exposition::{Exposition, Form};
 use super::family::Series;
 use super::oldest::Oldest;
 use super::scope::{Scope, candidates};
@@ -482,13 +483,16 @@ impl Metrics {
 
     /// The page in the classic text format.
     pub fn text(&self) -> String {
-        // Fails only for a family without a name or without series: there are none.
-        TextEncoder::new()
-            .encode_to_string(&self.gather())
-            .unwrap_or_default()
+        self.exposition().text(Form::Classic, &[], 0)
     }
 
-    /// The registry itself: a clone of it can be gathered in another thread.
+    /// What writes the page: a clone of it can be read in another thread.
+    pub const fn exposition(&self) -> &Exposition {
+        self.bounded.exposition()
+    }
+
+    /// The registry itself, for whoever has an encoder of his own. It knows no
+    /// exemplars.
     pub const fn registry(&self) -> &Registry {
         self.bounded.registry()
     }

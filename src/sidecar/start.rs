@@ -172,7 +172,7 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
     let ready = Arc::new(AtomicBool::new(false));
     let mut listeners = JoinSet::new();
     let shown = Probes::new(ProbesSettings {
-        registry: metrics.registry().clone(),
+        metrics: metrics.exposition().clone(),
         asks: asks.clone(),
         ready: Arc::clone(&ready),
     });
