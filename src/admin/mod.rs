@@ -17,7 +17,7 @@ mod accept;
 mod api;
 mod page;
 mod probes;
-mod process;
+pub mod process;
 mod spans;
 
 use std::sync::Arc;

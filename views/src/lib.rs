@@ -6,6 +6,7 @@
 //! writes, or when a query uses a metric or a label that runtrail does not export.
 
 pub mod dashboards;
+pub mod promql;
 pub mod rules;
 
 use std::path::PathBuf;
