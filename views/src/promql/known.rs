@@ -10,6 +10,9 @@ use super::{labels, without_variables};
 /// The labels that Prometheus itself puts on what it reads from a target.
 const OF_THE_TARGET: [&str; 2] = ["instance", "job"];
 
+/// What Prometheus itself tells of each target.
+const OF_THE_SCRAPE: [&str; 3] = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
+
 /// Agreed upon, and not in the catalogue yet: the name, whether it counts, and
 /// the labels beside those of runs.
 const TO_COME: [(&str, Sort, &[&str]); 6] = [
@@ -87,7 +90,9 @@ impl Known {
         for name in process::NAMES {
             known.insert(name, Sort::by_name(name), []);
         }
-        known.insert("up", Sort::Gauge, []);
+        for name in OF_THE_SCRAPE {
+            known.insert(name, Sort::Gauge, []);
+        }
         let alert = ["alertname", "alertstate", "severity"];
         known.insert("ALERTS", Sort::Gauge, alert.map(|label| (label, None)));
         known

@@ -1,0 +1,56 @@
+//! What many queries have in common. They are written with these words in
+//! capitals, which keeps them readable; here the words are written out.
+
+const WORDS: [(&str, &str); 6] = [
+    // A word stands before those that it is made of. No counter with exemplars is
+    // asked: they would be drawn among those of the panel.
+    (
+        "BUSIEST_WORKFLOWS",
+        "topk(10, sum by (project, workflow) (increase(runtrail_run_duration_seconds_count{OF_RUNS}[$__range] @ end())))",
+    ),
+    ("OF_RUNTRAIL", r#"job=~"$job",instance=~"$instance""#),
+    (
+        "OF_RUNS",
+        r#"system=~"$system",project=~"$project",workflow=~"$workflow""#,
+    ),
+    // A run that somebody stopped did not fail; neither did one that a feed which
+    // fell silent tells no end of.
+    ("RUN_FAILED", r#"outcome=~"error|timeout""#),
+    ("FAILED", r#"outcome=~"failed|unable""#),
+    ("EACH", "[$__rate_interval]"),
+];
+
+/// The query with these words written out.
+pub(super) fn written_out(query: &str) -> String {
+    let mut written = query.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (word, meaning) in WORDS {
+        written = written.replace(word, meaning);
+    }
+    written
+}
+
+/// The query, which keeps `project`, with a label `name` beside it: the project's
+/// name, or its id where no name is known.
+pub(super) fn with_project_name(query: &str) -> String {
+    // A project that was renamed has two.
+    let names = "topk by (project) (1, max by (project, name) (runtrail_project_info))";
+    format!(
+        r#"{query} * on (project) group_left (name) {names}
+        or label_replace({query} unless on (project) {names}, "name", "$1", "project", "(.*)")"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_written_out_and_lines_become_one() {
+        assert_eq!(
+            written_out("sum(a{OF_RUNTRAIL, FAILED}EACH)\n    / b"),
+            r#"sum(a{job=~"$job",instance=~"$instance", outcome=~"failed|unable"}[$__rate_interval]) / b"#
+        );
+        assert!(written_out("BUSIEST_WORKFLOWS").contains("{system=~"));
+        assert!(written_out("{RUN_FAILED}").contains("timeout"));
+    }
+}
