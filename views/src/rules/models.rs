@@ -1,0 +1,93 @@
+//! Providers of models, and what they cost.
+//!
+//! A provider's error is known by the code that the run ended with, or by its kind
+//! where a server gives no code: those of Akribes. A further system adds its own.
+
+use super::{Alert, Severity};
+
+pub(super) const ALERTS: &[Alert] = &[
+    Alert {
+        name: "RuntrailProviderRefusesKey",
+        expr: r#"
+            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"}[15m])) >= 3
+            "#,
+        lasts: "0m",
+        severity: Severity::Page,
+        summary: "A model provider refuses our key: runs of project {{ $labels.project }} fail",
+        description: "{{ $value | printf \"%.0f\" }} runs of project {{ $labels.project }} ({{ $labels.system }}) ended with {{ $labels.error_type }} in the last 15 minutes. The provider does not take the key, and will not until it is replaced.",
+    },
+    Alert {
+        name: "RuntrailProviderRateLimited",
+        expr: r#"
+            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"}[30m])) >= 5
+            "#,
+        lasts: "5m",
+        severity: Severity::Ticket,
+        summary: "A model provider limits us: runs of project {{ $labels.project }} fail",
+        description: "{{ $value | printf \"%.0f\" }} runs of project {{ $labels.project }} ({{ $labels.system }}) ended with {{ $labels.error_type }} in the last 30 minutes: more was asked of the provider than it allows.",
+    },
+    Alert {
+        name: "RuntrailProviderUnavailable",
+        expr: r#"
+            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"}[30m])) >= 5
+            "#,
+        lasts: "5m",
+        severity: Severity::Ticket,
+        summary: "A model provider is failing: runs of project {{ $labels.project }} fail with it",
+        description: "{{ $value | printf \"%.0f\" }} runs of project {{ $labels.project }} ({{ $labels.system }}) ended with {{ $labels.error_type }} in the last 30 minutes: the provider fails, or cannot be reached.",
+    },
+    Alert {
+        name: "RuntrailProviderRefusesRequests",
+        expr: r#"
+            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"}[1h])) >= 5
+            "#,
+        lasts: "5m",
+        severity: Severity::Ticket,
+        summary: "A model provider and project {{ $labels.project }} do not understand each other",
+        description: "{{ $value | printf \"%.0f\" }} runs of project {{ $labels.project }} ({{ $labels.system }}) ended with {{ $labels.error_type }} in the last hour: what was asked was too long, or the answer could not be read.",
+    },
+    Alert {
+        name: "RuntrailCostRunaway",
+        expr: "
+            sum by ($job) (increase(runtrail_cost_usd_total[1h])) > scalar(runtrail:cost_usd_per_day:ceiling) / 4
+            ",
+        lasts: "5m",
+        severity: Severity::Page,
+        summary: "Models cost ${{ $value | printf \"%.2f\" }} in the last hour",
+        description: "Models cost ${{ $value | printf \"%.2f\" }} in the last hour: more than a quarter of what they may cost in a whole day.",
+    },
+    Alert {
+        name: "RuntrailCostAboveCeiling",
+        expr: "
+            sum by ($job) (increase(runtrail_cost_usd_total[1d])) > scalar(runtrail:cost_usd_per_day:ceiling)
+            ",
+        lasts: "5m",
+        severity: Severity::Ticket,
+        summary: "Models cost ${{ $value | printf \"%.2f\" }} in a day",
+        description: "Models cost ${{ $value | printf \"%.2f\" }} in the last 24 hours, which is more than they may.",
+    },
+    Alert {
+        // Twice last week's is worth a look only where it is money: a pace of at
+        // least a tenth of what a day may cost.
+        name: "RuntrailCostAboveLastWeek",
+        expr: "
+            sum by ($job, system, project) (increase(runtrail_cost_usd_total[6h]))
+            /
+            (sum by ($job, system, project) (increase(runtrail_cost_usd_total[6h] offset 1w)) > 0)
+            > 2
+            and sum by ($job, system, project) (increase(runtrail_cost_usd_total[6h])) > scalar(runtrail:cost_usd_per_day:ceiling) / 40
+            ",
+        lasts: "30m",
+        severity: Severity::Ticket,
+        summary: "Project {{ $labels.project }} costs {{ $value | printf \"%.1f\" }} times what it did a week ago",
+        description: "In the last six hours models cost project {{ $labels.project }} ({{ $labels.system }}) {{ $value | printf \"%.1f\" }} times what they did in the same hours a week ago.",
+    },
+    Alert {
+        name: "RuntrailTokensUnpriced",
+        expr: "sum by ($job, provider, model) (increase(runtrail_tokens_unpriced_total[1d])) > 0",
+        lasts: "15m",
+        severity: Severity::Info,
+        summary: "The price table does not know {{ $labels.model }}",
+        description: "{{ $value | humanize }} tokens of {{ $labels.model }} ({{ $labels.provider }}) were used in the last day, and the price table has no price for them: the costs shown are too low.",
+    },
+];
