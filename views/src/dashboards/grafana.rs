@@ -83,7 +83,6 @@ fn variables(variables: &[Variable]) -> Vec<Value> {
         "multi": false,
         "includeAll": false,
         "options": [],
-        "current": {},
         "skipUrlSync": false,
     })];
     all.extend(variables.iter().map(variable));
@@ -97,7 +96,6 @@ fn variable(variable: &Variable) -> Value {
         "name": variable.name,
         "label": variable.title,
         "datasource": datasource(),
-        "definition": query,
         "query": {"qryType": 1, "query": query, "refId": "PrometheusVariableQueryEditor-VariableQuery"},
         "regex": "",
         "hide": if variable.hidden { 2 } else { 0 },
