@@ -40,6 +40,18 @@ pub(super) fn with_project_name(query: &str) -> String {
     )
 }
 
+/// What the counter rose by in the range, with the rise from nothing of series
+/// that were not there before it: `increase()` does not see how a series begins,
+/// and the errors of runs begin with the first of their code. Nothing is thought
+/// of as new while nobody looked.
+pub(super) fn increase_from_nothing(by: &str, counter: &str, range: &str) -> String {
+    format!(
+        "(sum by ({by}) ({counter}) unless sum by ({by}) ({counter} offset {range})
+            and on () count(runtrail_build_info offset {range})
+        or sum by ({by}) (increase({counter}[{range}])))"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

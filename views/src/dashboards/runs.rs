@@ -1,9 +1,10 @@
 //! What runs, how often it fails and why, how long it takes, and what waits.
 
 use super::model::{Colour, Dashboard, Look, Panel, Row, Thresholds, Unit, Variable};
-use super::query::with_project_name;
+use super::query::{increase_from_nothing, with_project_name};
 
 const FAILED_SHARE: Thresholds = &[(0.01, Colour::Uneasy), (0.05, Colour::Bad)];
+const ERRORS: &str = "runtrail_run_errors_total{OF_RUNS}";
 const FAILED: Thresholds = &[(1.0, Colour::Bad)];
 const HOUR: f64 = 3_600.0;
 const WAITED: Thresholds = &[(HOUR, Colour::Uneasy), (24.0 * HOUR, Colour::Bad)];
@@ -149,7 +150,10 @@ fn failures() -> Row {
             .nothing("no run failed yet")
             .query(
                 "{{error_type}}",
-                "sum by (error_type) (rate(runtrail_run_errors_total{OF_RUNS}EACH)) * 60",
+                &format!(
+                    "{} * 60000 / $__rate_interval_ms",
+                    increase_from_nothing("error_type", ERRORS, "$__rate_interval")
+                ),
             )
             .exemplars(),
             workflows_worst_first(),
@@ -235,7 +239,10 @@ fn errors_worst_first() -> Panel {
     .column(
         "Failed",
         Unit::Count,
-        "round(sum by (error_type, workflow) (increase(runtrail_run_errors_total{OF_RUNS}[$__range]))) > 0",
+        &format!(
+            "round({}) > 0",
+            increase_from_nothing("error_type, workflow", ERRORS, "$__range")
+        ),
     )
     .column_thresholds(FAILED)
 }

@@ -312,11 +312,12 @@ fn store() -> Row {
         panels: vec![
             numbers(
                 "Journal",
-                "How full the room is for accepted events whose spans are not safe yet.",
+                "How full the room is for accepted events whose spans are not safe yet. Without a store there is none: what runs is lost with the process.",
             )
             .unit(Unit::Share)
             .thresholds(FULL)
             .max(1.0)
+            .nothing("no store")
             .query(
                 "full",
                 "max(runtrail_journal_bytes{OF_RUNTRAIL} / (runtrail_journal_limit_bytes{OF_RUNTRAIL} > 0))",
@@ -327,7 +328,7 @@ fn store() -> Row {
             )
             .unit(Unit::Seconds)
             .thresholds(OLD)
-            .nothing("none yet")
+            .nothing("no store, or none yet")
             .query(
                 "checkpoint",
                 "time() - min(runtrail_checkpoint_last_success_timestamp_seconds{OF_RUNTRAIL})",
@@ -383,7 +384,7 @@ fn store() -> Row {
             )
             .size(16, 5)
             .unit(Unit::Bytes)
-            .nothing("runtrail is down")
+            .nothing("no store")
             .query("kept {{instance}}", "runtrail_journal_bytes{OF_RUNTRAIL}")
             .query("limit {{instance}}", "runtrail_journal_limit_bytes{OF_RUNTRAIL}"),
         ],
