@@ -161,6 +161,91 @@ fn an_end_of_a_task_is_counted_with_all_it_tells() {
 }
 
 #[test]
+fn a_task_that_starts_stands_at_zero_so_that_its_first_failure_is_an_increase() {
+    let mut bench = Bench::new();
+    bench.start(0, "w");
+    let starts = Delta::TaskStarted {
+        run: 0,
+        task: Arc::from("sum"),
+    };
+    bench.say(starts.clone());
+    let failed = r#"tasks_finished_total{outcome="failed",project="1",system="akribes",task="sum",workflow="w"}"#;
+    let failures =
+        r#"validation_failures_total{project="1",system="akribes",task="sum",workflow="w"}"#;
+    let overflow = r#"series_overflow_total{metric="runtrail_tasks_finished_total"}"#;
+    bench.expect(&[(failed, 0.0), (failures, 0.0), (overflow, 0.0)]);
+    bench.say(task(0, "sum", NodeOutcome::Failed));
+    bench.say(starts);
+    bench.expect(&[(failed, 1.0), (failures, 1.0)]);
+}
+
+/// A task of so many output tokens and attempts, whose answer took 1.9 s.
+fn spoken(output: u64, attempts_made: u64, from_cache: bool) -> Delta {
+    let mut delta = task(0, "sum", NodeOutcome::Success);
+    if let Delta::TaskFinished {
+        tokens,
+        attempts,
+        cached,
+        ..
+    } = &mut delta
+    {
+        tokens.as_mut().unwrap().output = output;
+        (*attempts, *cached) = (attempts_made, from_cache);
+    }
+    delta
+}
+
+#[test]
+fn the_time_of_an_output_token_is_that_after_the_first_chunk_by_those_after_the_first() {
+    let mut bench = Bench::new();
+    bench.start(0, "w");
+    bench.say(spoken(20, 1, false));
+    let line = |end: &str, rest: &str| {
+        format!(r#"time_per_output_token_seconds_{end}{{model="gpt-5",{PROVIDED}{rest}}}"#)
+    };
+    bench.expect(&[
+        (&line("bucket", r#",le="0.075""#), 0.0),
+        (&line("bucket", r#",le="0.1""#), 1.0),
+        (&line("sum", ""), 0.1),
+    ]);
+    // Two tokens are the least.
+    bench.say(spoken(2, 1, false));
+    bench.expect(&[(&line("sum", ""), 2.0), (&line("count", ""), 2.0)]);
+}
+
+const PROVIDED: &str = r#"project="1",provider="openai",system="akribes",workflow="w""#;
+
+#[test]
+fn a_token_has_no_time_without_another_one_from_a_cache_or_after_several_attempts() {
+    let mut bench = Bench::new();
+    bench.start(0, "w");
+    let mut unheard = spoken(20, 1, false);
+    if let Delta::TaskFinished {
+        time_from_first_chunk,
+        ..
+    } = &mut unheard
+    {
+        *time_from_first_chunk = None;
+    }
+    for delta in [
+        spoken(0, 1, false),
+        spoken(1, 1, false),
+        spoken(20, 1, true),
+        spoken(20, 2, false),
+        unheard,
+    ] {
+        bench.say(delta);
+    }
+    assert!(
+        !bench
+            .metrics
+            .text()
+            .contains("time_per_output_token_seconds{")
+    );
+    assert_eq!(bench.total("time_per_output_token_seconds", |_| true), 0.0);
+}
+
+#[test]
 fn a_second_end_of_a_task_adds_to_the_first() {
     let mut bench = Bench::new();
     bench.start(0, "w");

@@ -3,6 +3,7 @@
 mod bounds;
 mod deltas;
 mod export;
+mod oldest;
 mod snapshot;
 mod store;
 
