@@ -496,7 +496,13 @@ fn names(run: u32) -> String {
 fn ask(address: SocketAddr, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let mut head = String::new();
-    write!(head, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    // The longer form of the page.
+    let accept = "application/openmetrics-text";
+    write!(
+        head,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n"
+    )
+    .unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }

@@ -63,6 +63,26 @@ fn without_room_an_ended_run_is_counted_and_told_and_its_spans_come_later_once()
 }
 
 #[test]
+fn what_waits_for_room_shows_nothing_in_the_metrics_since_it_may_be_lost() {
+    let feed = one_task(1);
+    for (room, shown) in [(true, 2), (false, 0)] {
+        let mut core = repairing(|_| ());
+        core.handle_room(room, after(1));
+        hear(&mut core, &feed, 0..feed.lines.len());
+        let told = core.deltas().in_order.iter();
+        let exemplars = told.filter(|delta| {
+            let (Delta::TaskFinished { exemplar, .. } | Delta::RunFinished { exemplar, .. }) =
+                delta
+            else {
+                return false;
+            };
+            exemplar.is_some()
+        });
+        assert_eq!(exemplars.count(), shown, "{room}");
+    }
+}
+
+#[test]
 fn the_withheld_spans_of_an_open_run_come_once_when_there_is_room_again() {
     let feed = one_task(1);
     let mut core = repairing(|_| ());

@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use runtrail::core::{Core, CoreSettings, Part};
@@ -225,9 +225,24 @@ fn death_difference(feeds: &[Feed], lines: &[Line], fate: &[u8], way: Way) -> Op
     let spans = difference(&by_id(recovered.spans), &by_id(whole.spans));
     let summaries = (recovered.summaries != whole.summaries)
         .then(|| format!("{:#?}\n{:#?}", recovered.summaries, whole.summaries));
-    let counted = (recovered.counted != whole.counted)
-        .then(|| format!("{:#?}\n{:#?}", recovered.counted, whole.counted));
-    spans.or(summaries).or(counted)
+    let (recovered, shown) = told_apart(&recovered.counted);
+    let (whole, shown_by_whole) = told_apart(&whole.counted);
+    let counted = (recovered != whole).then(|| format!("{recovered:#?}\n{whole:#?}"));
+    // What had to wait for room is shown by nothing.
+    let strange = shown.difference(&shown_by_whole).next();
+    let strange = strange.map(|shown| format!("shown by {shown}"));
+    spans.or(summaries).or(counted).or(strange)
+}
+
+/// What was counted, and the spans that show it.
+fn told_apart(counted: &[String]) -> (Vec<&str>, BTreeSet<&str>) {
+    let apart = counted.iter().map(|line| line.split_once(",exemplar:"));
+    let (mut told, shown): (Vec<_>, Vec<_>) = std::iter::zip(counted, apart)
+        .map(|(line, apart)| apart.unwrap_or((line, "None})")))
+        .unzip();
+    let shown = shown.into_iter().filter(|shown| shown.starts_with("Some"));
+    told.sort_unstable();
+    (told, shown.collect())
 }
 
 proptest! {
@@ -260,4 +275,29 @@ fn a_run_of_which_nothing_was_ever_kept_is_found_in_the_list() {
     };
     let difference = death_difference(&feeds, &lines, &[11], way);
     assert_eq!(difference, None);
+}
+
+#[test]
+fn what_was_sent_in_an_earlier_life_is_shown_again_when_it_is_counted_again() {
+    let feeds = feeds(&[vec![(0, 0, 1), (1, 0, 5)]]);
+    let lines = interleave(&feeds, &[0]);
+    let begin = Time(1_778_148_000_000_000_000);
+    let settings = CoreSettings {
+        enrich: false,
+        ..configured(2_000)
+    };
+    let mut first = core(settings.clone());
+    first.resume(&settings, true, begin);
+    first.handle_connect(0, Some(begin));
+    first.handle_bytes(0, &feed_bytes(&lines, WAY), Some(begin));
+    let mut second = core(settings);
+    second.discard_through(first.position());
+    for entry in first.entries() {
+        second.replay(entry).expect("our own");
+    }
+    second.handle_drain();
+    assert!(second.poll_batch().is_none(), "all of it was sent");
+    let shown = counted(&mut first);
+    assert!(shown.iter().any(|told| told.contains("Some(Exemplar{")));
+    assert_eq!(counted(&mut second), shown);
 }

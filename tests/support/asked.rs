@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::trace::v1::Span;
 use runtrail::core::Core;
-use runtrail::metrics::delta::Delta;
+use runtrail::metrics::delta::{Delta, Exemplar};
 use runtrail::run::outputs::Wish;
 use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
@@ -232,12 +232,36 @@ pub fn feed_bytes(lines: &[Line], way: Way) -> Vec<u8> {
 pub fn came(mut core: Core) -> Came {
     core.handle_end_of_input(0, None);
     core.handle_end_of_runs();
+    let spans = super::trace::spans(&batches(&mut core));
+    check_exemplars(&core.deltas().in_order, &spans);
     let mut counted = counted(&mut core);
     counted.sort();
     Came {
         summaries: summaries(&mut core).collect(),
-        spans: super::trace::spans(&batches(&mut core)),
+        spans,
         counted,
+    }
+}
+
+/// What shows a task, a tool call or a run in the metrics is its very span.
+fn check_exemplars(deltas: &[Delta], spans: &[Span]) {
+    let is_of = |span: &Span, exemplar: &Exemplar| {
+        (&span.trace_id[..], &span.span_id[..]) == (&exemplar.trace_id, &exemplar.span_id)
+    };
+    for delta in deltas {
+        let (name, exemplar) = match delta {
+            Delta::TaskFinished { task, exemplar, .. } => (format!("task {task}"), exemplar),
+            Delta::ToolFinished { tool, exemplar, .. } => {
+                (format!("execute_tool {tool}"), exemplar)
+            }
+            Delta::RunFinished { exemplar, .. } => ("invoke_workflow random".to_owned(), exemplar),
+            _ => continue,
+        };
+        let exemplar = exemplar.as_ref().expect("all spans are sent");
+        let span = spans.iter().find(|span| is_of(span, exemplar));
+        let span = span.expect("what is shown was sent");
+        assert_eq!(span.name, name);
+        assert_eq!(span.end_time_unix_nano, exemplar.at.0, "{name}");
     }
 }
 
