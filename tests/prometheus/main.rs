@@ -1,0 +1,42 @@
+//! What an operator is shown and told, on a real Prometheus and a real
+//! Alertmanager that scrape and watch the real binary. `./test` installs them.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod hurried;
+mod pager;
+mod peers;
+#[path = "../program/mod.rs"]
+mod program;
+#[path = "../receiver/mod.rs"]
+mod receiver;
+mod rules;
+mod seen;
+mod world;
+
+use self::peers::Peers;
+use self::world::{Pace, World};
+
+/// Fast enough that a minute of it is like an hour.
+const QUICK: Pace = Pace {
+    speed: 40.0,
+    runs_per_minute: 300.0,
+    scrape_every: "1s",
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_is_shown_and_told_what_happens() {
+    let Some(peers) = Peers::find() else { return };
+    let shipped = rules::shipped();
+    let world = World::start(&peers, QUICK, &hurried::hurried(&shipped)).await;
+    let mut wrong = rules::not_loaded(&world.prometheus);
+    world.busy.has_failed_in_many_ways(&world.prometheus);
+    wrong.extend(world.busy.page_is_not_clean(&peers));
+    wrong.extend(rules::not_told(&world));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
