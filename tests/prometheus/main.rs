@@ -8,8 +8,10 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod exemplars;
 mod hurried;
 mod pager;
+mod panels;
 mod peers;
 #[path = "../program/mod.rs"]
 mod program;
@@ -18,6 +20,8 @@ mod receiver;
 mod rules;
 mod seen;
 mod world;
+
+use runtrail::net::clock;
 
 use self::peers::Peers;
 use self::world::{Pace, World};
@@ -34,9 +38,22 @@ async fn an_operator_is_shown_and_told_what_happens() {
     let Some(peers) = Peers::find() else { return };
     let shipped = rules::shipped();
     let world = World::start(&peers, QUICK, &hurried::hurried(&shipped)).await;
+    let start = now();
     let mut wrong = rules::not_loaded(&world.prometheus);
     world.busy.has_failed_in_many_ways(&world.prometheus);
     wrong.extend(world.busy.page_is_not_clean(&peers));
-    wrong.extend(rules::not_told(&world));
+    wrong.extend(exemplars::astray(
+        &world.prometheus,
+        &world.busy,
+        start,
+        now(),
+    ));
+    wrong.extend(rules::told_otherwise(&world));
+    wrong.extend(panels::without_data(&world.prometheus, start, now()));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// In seconds since the epoch.
+fn now() -> f64 {
+    clock::now().0 as f64 / 1e9
 }

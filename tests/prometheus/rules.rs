@@ -1,18 +1,21 @@
 //! The alerts: all of them are loaded, and those whose cause is there are told.
 
+use std::time::Duration;
+
 use runtrail::sim::Misbehaviour;
 use serde_json::Value;
 
 use crate::peers::Prometheus;
-use crate::program::eventually;
-use crate::world::World;
+use crate::program::{PATIENCE, eventually};
+use crate::world::{FAILING, WAITING, World};
 
 const SHIPPED: &str = "deploy/prometheus/rules.yaml";
 
-/// Alerts whose causes are there from the beginning.
-const TOLD: &[&str] = &[];
-/// The one that comes when a feed breaks off for good.
-const TOLD_OF_THE_FEED: &str = "RuntrailFeedDown";
+/// Alerts that may come or not, since chance decides how many runs fail of what.
+const ALSO: [&str; 0] = [];
+
+/// An alert, and a label of it with its value.
+type Told<'a> = (&'a str, &'a str, &'a str);
 
 /// The rules as they are shipped.
 pub(crate) fn shipped() -> String {
@@ -56,26 +59,70 @@ fn rules(prometheus: &Prometheus) -> Vec<Value> {
     rules.cloned().collect()
 }
 
-/// Alerts that do not come though their cause is there.
-pub(crate) fn not_told(world: &World) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for name in TOLD {
-        eventually(name, || told(world, name));
-    }
+/// Provokes what can be provoked: the alerts that do not come, and those that
+/// come without a cause.
+pub(crate) fn told_otherwise(world: &World) -> Vec<String> {
+    let [busy, failing] = [&world.busy, &world.failing].map(|one| one.metrics().to_string());
+    let from_the_beginning = [
+        ("RuntrailErrorBudgetBurn1h", "workflow", FAILING),
+        ("RuntrailTaskFailingInARow", "workflow", FAILING),
+        ("RuntrailSpansRefused", "instance", &*failing),
+        ("RuntrailQuarantined", "instance", &*failing),
+        ("RuntrailWaitingForPersonLong", "workflow", WAITING),
+    ];
+    let when_both_sides_are_gone = [
+        ("RuntrailExportFailing", "instance", &*busy),
+        ("RuntrailFeedDown", "instance", &*failing),
+    ];
+    let when_it_is_killed = [("RuntrailDown", "instance", &*failing)];
+
+    let mut wrong = world.missing(&from_the_beginning);
     let down = Misbehaviour::Down { ms: None };
     world.failing.server.misbehave(&down).unwrap();
-    let alert = eventually(TOLD_OF_THE_FEED, || told(world, TOLD_OF_THE_FEED));
-    let instance = world.failing.metrics().to_string();
-    if alert["labels"]["instance"] != *instance {
-        wrong.push(format!("told of another feed than {instance}: {alert}"));
+    world.busy.backend_is_away(true);
+    wrong.extend(world.missing(&when_both_sides_are_gone));
+    world.busy.backend_is_away(false);
+    world.failing.program.signal("KILL");
+    wrong.extend(world.missing(&when_it_is_killed));
+
+    let mut expected = from_the_beginning.to_vec();
+    expected.extend(when_both_sides_are_gone);
+    expected.extend(when_it_is_killed);
+    for alert in world.pager.firing() {
+        let has_cause = |told: &Told<'_>| fits(&alert, told);
+        if !expected.iter().any(has_cause) && !ALSO.iter().any(|name| is_called(&alert, name)) {
+            wrong.push(format!("told without a cause: {}", alert["labels"]));
+        }
     }
     wrong
 }
 
-/// The alert as the pager has it.
-fn told(world: &World, name: &str) -> Option<Value> {
-    let firing = world.pager.firing();
-    firing
-        .into_iter()
-        .find(|alert| alert["labels"]["alertname"] == name)
+impl World {
+    /// The alerts that have not come when there is no hope any more.
+    fn missing(&self, expected: &[Told<'_>]) -> Vec<String> {
+        let missing = || {
+            let firing = self.pager.firing();
+            let came = |told: &&Told<'_>| !firing.iter().any(|alert| fits(alert, told));
+            expected.iter().filter(came).collect::<Vec<_>>()
+        };
+        let pause = Duration::from_millis(100);
+        for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
+            if missing().is_empty() {
+                break;
+            }
+            std::thread::sleep(pause);
+        }
+        let missing = missing().into_iter();
+        missing
+            .map(|told| format!("never told: {told:?}"))
+            .collect()
+    }
+}
+
+fn fits(alert: &Value, (name, label, value): &Told<'_>) -> bool {
+    is_called(alert, name) && alert["labels"][label] == *value
+}
+
+fn is_called(alert: &Value, name: &str) -> bool {
+    alert["labels"]["alertname"] == name
 }
