@@ -77,7 +77,7 @@ fn all_of(
     start: f64,
     end: f64,
 ) -> Vec<Exemplar> {
-    let query = format!("{carrier}{{instance=\"{}\"}}", watched.metrics());
+    let query = format!("{carrier}{{instance=\"{}\"}}", watched.name);
     let (start, end) = (start.to_string(), end.to_string());
     let parameters = [("query", &*query), ("start", &start), ("end", &end)];
     let series = prometheus.ask("query_exemplars", &parameters).unwrap();

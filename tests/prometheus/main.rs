@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod drawing;
 mod exemplars;
 mod hurried;
 mod pager;
@@ -30,6 +31,7 @@ use self::world::{Pace, World};
 const QUICK: Pace = Pace {
     speed: 40.0,
     runs_per_minute: 300.0,
+    failure_share: 0.2,
     scrape_every: "1s",
 };
 

@@ -140,8 +140,8 @@ impl Alertmanager {
 
 /// What a Prometheus is to do.
 pub(crate) struct Duties<'a> {
-    /// What it scrapes.
-    pub(crate) targets: &'a [SocketAddr],
+    /// What it scrapes, each under the name of its instance.
+    pub(crate) targets: &'a [(&'a str, SocketAddr)],
     /// What it computes, as a file of rules.
     pub(crate) rules: &'a str,
     /// To whom it sends alerts.
@@ -157,12 +157,15 @@ impl Prometheus {
     pub(crate) fn start(peers: &Peers, duties: &Duties<'_>) -> Self {
         let dir = TempDir::with_prefix("runtrail-prometheus-").unwrap();
         let Duties { every, .. } = duties;
-        let targets: Vec<_> = duties.targets.iter().map(SocketAddr::to_string).collect();
+        let target = |(name, addr): &(&str, SocketAddr)| {
+            format!("  - targets: ['{addr}']\n    labels: {{instance: {name}}}\n")
+        };
+        let targets: String = duties.targets.iter().map(target).collect();
         let config = format!(
             "global:\n  scrape_interval: {every}\n  scrape_timeout: {every}\n  \
              evaluation_interval: {every}\nrule_files: [rules.yaml]\n\
              alerting:\n  alertmanagers:\n  - static_configs:\n    - targets: ['{}']\n\
-             scrape_configs:\n- job_name: runtrail\n  static_configs:\n  - targets: {targets:?}\n",
+             scrape_configs:\n- job_name: runtrail\n  static_configs:\n{targets}",
             duties.alertmanager.0.addr
         );
         std::fs::write(dir.path().join("prometheus.yml"), config).unwrap();

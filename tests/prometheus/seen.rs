@@ -12,16 +12,20 @@ impl Watched {
     /// Waits until there is something to see of every kind.
     pub(crate) fn has_failed_in_many_ways(&self, prometheus: &Prometheus) {
         let enough = [
-            "count(count by (error_type) (runtrail_run_errors_total > 0)) >= 5",
-            "count(count by (workflow) (runtrail_runs_finished_total{outcome='success'} > 0)) >= 5",
-            "count(count by (model) (runtrail_tokens_total > 0)) >= 3",
-            "sum(runtrail_run_wait_seconds_total) > 0",
-            "sum(runtrail_tool_calls_total{outcome='failed'}) > 0",
-            "sum(runtrail_validation_failures_total) > 0",
+            "count(count by (error_type) (runtrail_run_errors_total{OF} > 0)) >= 5",
+            "count(count by (workflow) (runtrail_runs_finished_total{outcome='success',OF} > 0)) >= 5",
+            "count(count by (model) (runtrail_tokens_total{OF} > 0)) >= 5",
+            "sum(runtrail_run_wait_seconds_total{OF}) > 0",
+            "sum(runtrail_tool_calls_total{outcome='failed',OF}) > 0",
+            "sum(runtrail_validation_failures_total{OF}) > 0",
+            "sum(runtrail_task_escalations_total{OF}) > 0",
+            "sum(runtrail_cost_usd_total{OF}) > 0",
         ];
+        let of = format!("instance='{}'", self.name);
+        let enough = enough.map(|query| query.replace("OF", &of));
         for query in enough {
-            eventually(query, || {
-                (!prometheus.query(query).is_empty()).then_some(())
+            eventually(&query, || {
+                (!prometheus.query(&query).is_empty()).then_some(())
             });
         }
     }

@@ -3,7 +3,7 @@
 //! - `busy` has all workflows but one, of which some runs fail; its backend can
 //!   go away for a while.
 //! - `failing` has one workflow, and every run of it fails; its backend refuses
-//!   every span.
+//!   every span, and its feed is not free of faults.
 //! - `waiting` has one run, which has been waiting for a person for days.
 
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runtrail::net::clock;
+use runtrail::sim::misbehaviour::{Malformation, Misbehaviour};
 use runtrail::sim::settings::Recording;
 use runtrail::sim::workload::{Arrivals, WorkloadSettings, script_names};
 use runtrail::sim::{SimHandle, SimServer, SimSettings};
@@ -29,6 +30,15 @@ pub(crate) const FAILING: &str = "release_notes";
 /// The workflow that waits.
 pub(crate) const WAITING: &str = "contract_review";
 
+/// The failing one asks its server for no cost, and does not know all prices.
+const PRICES: &str = "\
+enrich: false
+prices:
+  taken: 2026-05-01
+  models:
+    - { model: gpt-*, input: 1.25, output: 10 }
+";
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// How fast all goes.
@@ -37,17 +47,21 @@ pub(crate) struct Pace {
     /// How much faster than in earnest.
     pub(crate) speed: f64,
     pub(crate) runs_per_minute: f64,
+    /// The part of the busy one's runs that fail.
+    pub(crate) failure_share: f64,
     /// How often Prometheus scrapes.
     pub(crate) scrape_every: &'static str,
 }
 
 /// A server, the program beside it, and the backend of its traces.
 pub(crate) struct Watched {
+    /// What its instance is called.
+    pub(crate) name: &'static str,
     pub(crate) server: SimHandle,
     pub(crate) program: Program,
     pub(crate) backend: Receiver,
     backend_is_away: Arc<AtomicBool>,
-    _store: TempDir,
+    _dir: TempDir,
 }
 
 /// All of it. What ends first stands first.
@@ -62,10 +76,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(peers: &Peers, pace: Pace, rules: &str) -> Self {
-        let busy = Watched::start(busy(pace), Reply::Take).await;
-        let failing = Watched::start(failing(pace), Reply::status(400)).await;
-        let waiting = Watched::start(waiting(), Reply::Take).await;
-        let targets = [&busy, &failing, &waiting].map(Watched::metrics);
+        let busy = Watched::start("busy", busy(pace), Reply::Take, "").await;
+        let failing = Watched::start("failing", failing(pace), Reply::status(400), PRICES).await;
+        let waiting = Watched::start("waiting", waiting(), Reply::Take, "").await;
+        let targets = [&busy, &failing, &waiting].map(|one| (one.name, one.metrics()));
         let pager = Pager::start();
         let alertmanager = Alertmanager::start(peers, pager.addr);
         let duties = Duties {
@@ -87,7 +101,7 @@ impl World {
 }
 
 impl Watched {
-    async fn start(settings: SimSettings, reply: Reply) -> Self {
+    async fn start(name: &'static str, settings: SimSettings, reply: Reply, config: &str) -> Self {
         let server = SimServer::start(settings).await.unwrap();
         let backend_is_away = Arc::new(AtomicBool::new(false));
         let away = Arc::clone(&backend_is_away);
@@ -96,13 +110,16 @@ impl Watched {
             false => reply.clone(),
         });
         let backend = backend.await;
-        let store = TempDir::with_prefix("runtrail-store-").unwrap();
+        let dir = TempDir::with_prefix("runtrail-watched-").unwrap();
+        let [store, file] = ["store", "config.yaml"].map(|name| dir.path().join(name));
+        std::fs::write(&file, config).unwrap();
         let variables = [
             ("AKRIBES_URL", &*server.url()),
             ("AKRIBES_TOKEN", server.token().unwrap()),
             ("RUNTRAIL_LISTEN_METRICS", "127.0.0.1:0"),
             ("RUNTRAIL_LISTEN_LOCAL", "127.0.0.1:0"),
-            ("RUNTRAIL_STORE_DIR", store.path().to_str().unwrap()),
+            ("RUNTRAIL_CONFIG", file.to_str().unwrap()),
+            ("RUNTRAIL_STORE_DIR", store.to_str().unwrap()),
             ("RUNTRAIL_STORE_CHECKPOINT_EVERY", "5s"),
             (
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -111,11 +128,12 @@ impl Watched {
         ];
         let program = Program::start(&["run"], &variables);
         Self {
+            name,
             server,
             program,
             backend,
             backend_is_away,
-            _store: store,
+            _dir: dir,
         }
     }
 
@@ -136,7 +154,8 @@ fn busy(pace: Pace) -> SimSettings {
             arrivals: Arrivals::PerMinute(pace.runs_per_minute),
             speed: pace.speed,
             scripts: scripts.map(str::to_owned).collect(),
-            failure_share: 0.2,
+            failure_share: pace.failure_share,
+            projects: 2,
             ..WorkloadSettings::default()
         },
         waits_for_feed: true,
@@ -154,6 +173,10 @@ fn failing(pace: Pace) -> SimSettings {
             ..WorkloadSettings::default()
         },
         waits_for_feed: true,
+        misbehaviours: vec![Misbehaviour::Malformed {
+            every: 100,
+            shape: Malformation::default(),
+        }],
         ..SimSettings::default()
     }
 }
