@@ -40,6 +40,7 @@ pub async fn check(config: &Config, out: &mut impl Write) -> io::Result<Verdict>
         steps.setting("API token", token(listen.local_token.as_ref()))?;
     }
     steps.setting("store", Ok(store(config)))?;
+    steps.setting("prices", Ok(prices(config)))?;
     steps.outside("quarantine", quarantined(config))?;
     let metrics = free(listen.metrics, "listen.metrics").await;
     steps.outside("metrics", metrics)?;
@@ -103,6 +104,17 @@ fn store(config: &Config) -> String {
     ];
     let parts = parts.map(|(part, bytes)| format!("{part} {}", Size(bytes)));
     format!("{}, at most: {}", dir.display(), parts.join(", "))
+}
+
+fn prices(config: &Config) -> String {
+    let Some(prices) = &config.prices else {
+        return "none: a run costs what the server says (prices.models)".to_owned();
+    };
+    format!(
+        "{} entries, taken on {}, for runs whose cost the server does not tell",
+        prices.entries.len(),
+        prices.taken
+    )
 }
 
 fn token(token: Option<&TokenSource>) -> Result<String, String> {

@@ -101,6 +101,10 @@ pub const LISTED_PROJECTS_MAX: usize = 1_000;
 /// Owed runs whose logs are being read at once.
 pub const DEBTS_MAX: usize = 4;
 
+/// Prices of models that a configuration may hold. A longer list is refused: all
+/// of it is written down with each start, and looked through for each model.
+pub const PRICE_ENTRIES_MAX: usize = 500;
+
 /// A run's result that a summary may hold; a longer one is left out of it.
 pub const OUTPUT_BYTES_MAX: usize = 256 << 10;
 

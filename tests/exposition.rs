@@ -304,7 +304,11 @@ fn names_that_nobody_would_think_of_come_back_as_they_were() {
             run_id: Arc::from("run"),
         });
         let deltas = Deltas {
-            in_order: vec![Delta::RunStarted { run, meta }],
+            in_order: vec![Delta::RunStarted {
+                run,
+                meta,
+                start: Time(0),
+            }],
             ..Deltas::default()
         };
         metrics.apply(&deltas, &[], now);

@@ -218,6 +218,7 @@ fn settings(limits: Limits) -> CoreSettings {
         markers: true,
         repair: false,
         enrich: false,
+        prices: None,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

@@ -82,6 +82,7 @@ impl Choice {
             markers: self.markers,
             repair: self.repair,
             enrich: self.repair,
+            prices: None,
             feeds: vec![None],
             selection: Selection::default(),
             limits,

@@ -158,7 +158,9 @@ fn argument(key: &dyn AnyKey, name: &'static str, whole_environment: bool) -> Ar
             .default_missing_value("true")
             .action(ArgAction::Set),
         Shape::One => argument.action(ArgAction::Set),
-        Shape::Many | Shape::ManyFlags | Shape::Pairs => argument.action(ArgAction::Append),
+        Shape::Many | Shape::ManyFlags | Shape::Pairs | Shape::Entries => {
+            argument.action(ArgAction::Append)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What was chosen becomes a [`Config`]: the one place where a value is checked.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -21,6 +22,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::metrics::catalogue::CatalogueError;
 use crate::net::backoff::BackoffSettings;
+use crate::run::prices::PriceTable;
 use crate::source::{FeedScope, SourceSettings};
 use crate::trace::batch::ResourceInfo;
 use crate::trace::content::ContentPolicy;
@@ -88,6 +90,7 @@ fn whole(
         markers: choices.needed(&keys::MARKERS)?,
         repair: choices.needed(&keys::REPAIR)?,
         enrich: choices.needed(&keys::ENRICH)?,
+        prices: prices(&choices)?,
         store,
         listen: listen(&choices)?,
         log: log(&choices)?,
@@ -152,6 +155,7 @@ pub(super) fn replay(
             // A recording has no server that could be asked.
             repair: false,
             enrich: false,
+            prices: prices(&choices)?,
             limits,
         },
         warnings: choices.into_warnings(),
@@ -252,6 +256,24 @@ fn selection(choices: &Choices) -> Result<Selection, ConfigError> {
         .map_err(|error| choices.wrong(&keys::INCLUDE, error.to_string()))?;
     Selection::new(&include, &exclude, ratio)
         .map_err(|error| choices.wrong(&keys::EXCLUDE, error.to_string()))
+}
+
+/// Prices without the day on which they were taken are prices that nobody can check.
+fn prices(choices: &Choices) -> Result<Option<Arc<PriceTable>>, ConfigError> {
+    let entries = choices.value(&keys::PRICES_MODELS)?;
+    let taken = choices.value(&keys::PRICES_TAKEN)?;
+    match (entries, taken) {
+        (Some(entries), Some(taken)) => Ok(Some(Arc::new(PriceTable { taken, entries }))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(choices.wrong(
+            &keys::PRICES_MODELS,
+            "the day on which these prices were taken is not given: set prices.taken, such as 2026-05-01",
+        )),
+        (None, Some(_)) => Err(choices.wrong(
+            &keys::PRICES_TAKEN,
+            "there are no prices that were taken then: set prices.models, or leave this out",
+        )),
+    }
 }
 
 fn listen(choices: &Choices) -> Result<Listen, ConfigError> {

@@ -9,7 +9,7 @@ use super::environment::{Environment, NoText};
 use super::error::{ConfigError, Origin};
 use super::file;
 use super::keys::{self, AnyKey, FILE_VARIABLE, Key, Preset, Translated, VARIABLE_PREFIX};
-use super::kinds::{Kind, Raw, Shape};
+use super::kinds::{Field, Kind, Raw, Shape};
 use super::near::nearest;
 use super::pairs::pairs;
 
@@ -286,7 +286,19 @@ fn from_text(shape: Shape, text: &str) -> Result<Raw, String> {
         Shape::One => Raw::One(text.to_owned()),
         Shape::Many | Shape::ManyFlags => Raw::Many(split(text)),
         Shape::Pairs => Raw::Pairs(pairs(text).map_err(no_pair)?),
+        Shape::Entries => Raw::Entries(entries(text)?),
     })
+}
+
+/// Maps between semicolons. An empty one is none.
+fn entries(text: &str) -> Result<Vec<Vec<Field>>, String> {
+    let maps = text.split(';').map(str::trim);
+    let maps = maps.filter(|map| !map.is_empty());
+    maps.map(|map| {
+        let fields = pairs(map).map_err(no_pair)?.into_iter();
+        Ok(fields.map(Field::from).collect())
+    })
+    .collect()
 }
 
 /// A value as it stands behind a flag, or behind several. An empty one is unset.
@@ -305,6 +317,10 @@ fn from_flags(shape: Shape, given: &[String]) -> Result<Option<Raw>, String> {
         Shape::Pairs => {
             let list = pairs(&given.join(",")).map_err(no_pair)?;
             (!list.is_empty()).then_some(Raw::Pairs(list))
+        }
+        Shape::Entries => {
+            let list = entries(&given.join(";"))?;
+            (!list.is_empty()).then_some(Raw::Entries(list))
         }
     })
 }

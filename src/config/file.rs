@@ -19,7 +19,7 @@ use serde_saphyr::{Options, Spanned};
 
 use super::error::{ConfigError, Place};
 use super::keys::{self, AnyKey};
-use super::kinds::{Raw, Shape};
+use super::kinds::{Field, Raw, Shape};
 use crate::trace::content::cut;
 
 /// A larger file is none.
@@ -237,6 +237,7 @@ fn expected(key: &dyn AnyKey) -> String {
         Shape::One => "one value must stand here",
         Shape::Many | Shape::ManyFlags => "a list must stand here, such as [a, b]",
         Shape::Pairs => "names with a text each must stand here, indented",
+        Shape::Entries => "a list of maps must stand here, each behind a `-`",
     };
     format!("{what} ({})", key.form())
 }
@@ -275,6 +276,9 @@ impl<'de> Visitor<'de> for Value {
                 deserializer.deserialize_any(ManyVisitor).map(Raw::Many)?
             }
             Shape::Pairs => deserializer.deserialize_map(PairsVisitor).map(Raw::Pairs)?,
+            Shape::Entries => deserializer
+                .deserialize_seq(EntriesVisitor)
+                .map(Raw::Entries)?,
         };
         Ok(match raw {
             Raw::One(text) if text.trim().is_empty() => None,
@@ -345,5 +349,54 @@ impl<'de> Visitor<'de> for PairsVisitor {
             pairs.push(pair);
         }
         Ok(pairs)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Vec<Vec<Field>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of maps")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(fields) = list.next_element_seed(Fields)? {
+            entries.push(fields);
+        }
+        Ok(entries)
+    }
+}
+
+/// One map of a list of them, with the lines of its fields.
+struct Fields;
+
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = Vec<Field>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Field>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Vec<Field>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names with values")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Field>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some((name, value)) = map.next_entry::<Spanned<String>, Option<String>>()? {
+            fields.extend(value.map(|value| Field {
+                line: name.referenced.line(),
+                name: name.value,
+                value,
+            }));
+        }
+        Ok(fields)
     }
 }

@@ -30,6 +30,7 @@ mod units;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::choices::Flags;
@@ -45,6 +46,7 @@ use crate::core::{CoreSettings, Selection};
 use crate::export::ExportSettings;
 use crate::limits::Limits;
 use crate::net::secret::TokenSource;
+use crate::run::prices::PriceTable;
 use crate::source::SourceSettings;
 use crate::trace::batch::ResourceInfo;
 use crate::trace::span::TraceSettings;
@@ -70,6 +72,8 @@ pub struct Config {
     pub repair: bool,
     /// Whether the server is asked, at the end of a run, what else it knows of it.
     pub enrich: bool,
+    /// What models cost, where the server does not say it.
+    pub prices: Option<Arc<PriceTable>>,
     /// What is kept on disk.
     pub store: StoreSettings,
     /// The listeners.
@@ -219,6 +223,7 @@ impl Config {
             markers: self.markers,
             repair: self.repair,
             enrich: self.enrich,
+            prices: self.prices.clone(),
             selection: self.selection.clone(),
             limits: self.limits.clone(),
         }

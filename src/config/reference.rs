@@ -45,11 +45,12 @@ common case needs no file.
 
 /// In the order of the reference. A section without a title here is missing from
 /// it, which a test notices.
-const SECTIONS: [(Option<&str>, &str); 7] = [
+const SECTIONS: [(Option<&str>, &str); 8] = [
     (Some("source"), "Where events come from (`source`)"),
     (Some("export"), "Where traces go (`export`)"),
     (Some("store"), "What is kept on disk (`store`)"),
     (None, "What leaves, and the process (top level)"),
+    (Some("prices"), "What models cost (`prices`)"),
     (Some("listen"), "The listeners (`listen`)"),
     (Some("log"), "Logs (`log`)"),
     (Some("limits"), "Bounds (`limits`)"),

@@ -213,6 +213,10 @@ fn every_key_is_read_from_the_file_and_from_its_variable() {
                 kinds::Shape::One => format!("'{text}'"),
                 kinds::Shape::Many | kinds::Shape::ManyFlags => format!("[{text}]"),
                 kinds::Shape::Pairs => "{a: b}".to_owned(),
+                kinds::Shape::Entries => {
+                    "[{model: m*, input: 1, output: 2}, {model: '*', input: 0, output: 0}]"
+                        .to_owned()
+                }
             };
             let (section, name) = about.path.split_once('.').unwrap_or(("", about.path));
             if section.is_empty() {
@@ -274,6 +278,8 @@ fn examples(said: &Said) -> impl Fn(&str) -> String + use<> {
             "export.endpoint" => "http://c:4318",
             "export.headers" | "resource_attributes" => "a=b",
             "redact" | "include" | "exclude" => "a, b",
+            "prices.taken" => "2026-05-01",
+            "prices.models" => "model=m*,input=1,output=2; model=*,input=0,output=0",
             _ => "text",
         };
         text.to_owned()

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{CoreSettings, Selection};
 use crate::metrics::delta::{Delta, Deltas, Exemplar, ModelTokens};
+use crate::run::cost::RunCost;
 use crate::run::finished::{FinishedNode, FinishedRun, RunMeta};
 use crate::run::identity::Identity;
 use crate::run::outputs::{Due, Output, RunSlot};
@@ -180,6 +181,9 @@ impl Digest {
                     return;
                 }
                 let exemplar = self.exemplar(&meta, &Identity::ROOT, finished.end, due);
+                self.deltas
+                    .in_order
+                    .extend(cost_deltas(run, &finished.cost));
                 let delta = run_delta(run, &finished, exemplar);
                 // What is in safety was told, too.
                 if self.position > self.discard_through {
@@ -225,7 +229,7 @@ fn node_delta(
             validation_failures: u64::from(node.validation_failures),
             escalated: node.escalated,
             cached: node.cached,
-            tokens: node.usage.as_ref().map(|usage| ModelTokens {
+            tokens: node.spending().map(|usage| ModelTokens {
                 provider: Arc::from(&*usage.provider),
                 model: Arc::from(&*usage.model),
                 input: usage.input_tokens,
@@ -271,6 +275,27 @@ fn run_delta(run: RunSlot, finished: &FinishedRun, exemplar: Option<Exemplar>) -
         verified: finished.verified,
         exemplar,
     }
+}
+
+/// What a finished run says of its cost.
+fn cost_deltas(run: RunSlot, cost: &RunCost) -> impl Iterator<Item = Delta> {
+    let basis = cost.total.map(|total| total.basis);
+    let priced = cost.by_model.iter().filter_map(move |part| {
+        Some(Delta::Cost {
+            run,
+            provider: Arc::clone(&part.provider),
+            model: Arc::clone(&part.model),
+            basis: basis?,
+            usd: part.usd,
+        })
+    });
+    let unpriced = cost.unpriced.iter().map(move |part| Delta::TokensUnpriced {
+        run,
+        provider: Arc::clone(&part.provider),
+        model: Arc::clone(&part.model),
+        tokens: part.tokens,
+    });
+    priced.chain(unpriced)
 }
 
 fn text(node: &FinishedNode, key: FactKey) -> Option<&str> {

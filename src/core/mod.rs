@@ -34,6 +34,7 @@ use crate::limits::Limits;
 use crate::metrics::delta::Deltas;
 use crate::run::RunSettings;
 use crate::run::outputs::{GapCause, OpenRun, Output, RunSlot, Wish};
+use crate::run::prices::PriceTable;
 use crate::run::summary::RunSummary;
 use crate::run::table::RunTable;
 use crate::run::trace_id::TraceId;
@@ -63,6 +64,8 @@ pub struct CoreSettings {
     pub repair: bool,
     /// Whether the server is asked what else it knows of a run that has ended.
     pub enrich: bool,
+    /// What models cost, where the server does not say it.
+    pub prices: Option<Arc<PriceTable>>,
     /// Which runs are told of.
     pub selection: Selection,
     /// The bounds.
@@ -122,6 +125,7 @@ impl Core {
             limits: settings.limits,
             repair: settings.repair && dialect.has_log(),
             enrich: settings.enrich,
+            prices: settings.prices,
         };
         let source = Arc::from(settings.source);
         Ok(Self {

@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::export::{RefusalReason, RequestResult};
+pub use crate::run::cost::CostBasis;
 use crate::run::finished::Verified;
 use crate::run::standing::WaitKind;
 use crate::wire::event::{NodeOutcome, RunOutcome};
@@ -107,15 +108,6 @@ pub enum FreeLabel {
     Metric,
     /// A version of the program.
     Version,
-}
-
-/// Where a price comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CostBasis {
-    /// The server tells it.
-    Server,
-    /// The configured prices tell it.
-    PriceTable,
 }
 
 /// The catalogue is a table of constants; this says what is wrong with it, or
@@ -287,6 +279,8 @@ catalogue! {
         "Tokens that are a part of those in runtrail_tokens_total: never add the two.";
     Cost: "cost_usd_total", Kind::Sum, Run, of_runs [PROVIDER, MODEL, closed("basis", &COST_BASES)],
         "What models cost in US dollars, as the server says or by the configured prices.";
+    TokensUnpriced: "tokens_unpriced_total", Kind::Counter, Run, of_runs [PROVIDER, MODEL],
+        "Tokens of models that the configured prices leave out, of runs whose cost no server told.";
     TimeToFirstChunk: "time_to_first_chunk_seconds", Kind::Histogram(FIRST_CHUNK_SECONDS), Run,
         of_runs [PROVIDER, MODEL],
         "Time from a task's start to its model's first chunk in seconds, cache hits left out.";
@@ -442,19 +436,6 @@ impl FreeLabel {
     }
 }
 
-impl CostBasis {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Server, Self::PriceTable];
-
-    /// The value of the label `basis`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Server => "server",
-            Self::PriceTable => "price_table",
-        }
-    }
-}
-
 impl Kind {
     /// The word of the exposition.
     pub const fn as_str(self) -> &'static str {
@@ -501,6 +482,7 @@ mod tests {
             "provider model direction detail",
         ),
         ("run cost_usd_total", "counter", "provider model basis"),
+        ("run tokens_unpriced_total", "counter", "provider model"),
         (
             "run time_to_first_chunk_seconds",
             "histogram",

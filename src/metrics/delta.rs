@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::run::cost::CostBasis;
 use crate::run::finished::{RunMeta, Verified};
 pub use crate::run::outputs::RunSlot;
 use crate::run::standing::Standing;
@@ -116,6 +117,30 @@ pub enum Delta {
         kind: Arc<str>,
         /// How long it took.
         duration: Duration,
+    },
+    /// A run that is about to end cost something, or a part of it did.
+    Cost {
+        /// Its place.
+        run: RunSlot,
+        /// Who served the model.
+        provider: Arc<str>,
+        /// The model.
+        model: Arc<str>,
+        /// Who says so.
+        basis: CostBasis,
+        /// In US dollars.
+        usd: f64,
+    },
+    /// Tokens of a run that is about to end have no price.
+    TokensUnpriced {
+        /// Its place.
+        run: RunSlot,
+        /// Who served the model.
+        provider: Arc<str>,
+        /// The model.
+        model: Arc<str>,
+        /// In and out.
+        tokens: u64,
     },
     /// A run ended; its place is free.
     RunFinished {

@@ -16,7 +16,7 @@ use rustc_hash::FxHashMap;
 
 use super::bounded::{Bounded, RunKey, Settings, key, run_key};
 use super::catalogue::{
-    CatalogueError, CostBasis, FreeLabel, GAP_CAUSES, Group, Id, PAUSE_REASONS, REPAIR_RESULTS,
+    CatalogueError, FreeLabel, GAP_CAUSES, Group, Id, PAUSE_REASONS, REPAIR_RESULTS,
 };
 use super::delta::{Delta, Deltas, RunSlot};
 use super::export::{ExportCounts, RefusalReason, RequestResult};
@@ -151,22 +151,6 @@ impl Metrics {
         self.own.spans_refused[RefusalReason::NotRebuilt as usize].add(deltas.spans_lost, now);
         for delta in &deltas.in_order {
             self.apply_one(delta, now);
-        }
-    }
-
-    /// Counts what a run, or a part of it, cost.
-    pub fn add_cost(
-        &mut self,
-        meta: &RunMeta,
-        provider: &str,
-        model: &str,
-        basis: CostBasis,
-        usd: f64,
-        now: Time,
-    ) {
-        let scope = self.scope_of(meta, now);
-        if let Some(scope) = self.scopes.get_mut(&scope) {
-            scope.cost([provider, model], basis, usd, &mut self.bounded, now);
         }
     }
 
@@ -325,7 +309,9 @@ impl Metrics {
             Delta::TaskStarted { run, .. }
             | Delta::TaskFinished { run, .. }
             | Delta::ToolFinished { run, .. }
-            | Delta::WaitFinished { run, .. } => self.in_run(*run, delta, now),
+            | Delta::WaitFinished { run, .. }
+            | Delta::Cost { run, .. }
+            | Delta::TokensUnpriced { run, .. } => self.in_run(*run, delta, now),
             Delta::RunFinished { run, verified, .. } => {
                 if self.open.contains_key(run) {
                     self.own.verified[*verified as usize].add(1, now);

@@ -27,7 +27,7 @@ pub(super) struct Scope {
     key: RunKey,
     /// How many of its runs are open.
     pub(super) open: usize,
-    /// When one of them last started, ended, or cost something.
+    /// When one of them last started or ended.
     pub(super) used: Time,
     /// The state of the registry in which the series below were looked up.
     generation: u64,
@@ -175,28 +175,60 @@ impl Scope {
                     .series(Id::RunWait, run_key(self.key, &[kind as ValueId]), now)
                     .add_sum(duration.as_secs_f64(), now);
             }
+            Delta::Cost {
+                provider,
+                model,
+                basis,
+                usd,
+                ..
+            } => self.of_model(
+                Id::Cost,
+                [provider, model],
+                Some(*basis),
+                bounded,
+                now,
+                |s| {
+                    s.add_sum(*usd, now);
+                },
+            ),
+            Delta::TokensUnpriced {
+                provider,
+                model,
+                tokens,
+                ..
+            } => self.of_model(
+                Id::TokensUnpriced,
+                [provider, model],
+                None,
+                bounded,
+                now,
+                |s| {
+                    s.add(*tokens, now);
+                },
+            ),
             Delta::RunFinished { .. } => self.run_finished(delta, bounded, now),
             _ => {}
         }
     }
 
-    /// Something was paid for.
-    pub(super) fn cost(
-        &mut self,
+    /// Something is said of a model once a run, which is too rare to keep its series.
+    fn of_model(
+        &self,
+        id: Id,
         model: [&str; 2],
-        basis: CostBasis,
-        usd: f64,
+        basis: Option<CostBasis>,
         bounded: &mut Bounded,
         now: Time,
+        say: impl FnOnce(&Series),
     ) {
         let [provider, model] = admit_model(model, bounded);
-        bounded
-            .series(
-                Id::Cost,
-                run_key(self.key, &[provider, model, basis as ValueId]),
-                now,
-            )
-            .add_sum(usd, now);
+        let values = [
+            Some(provider),
+            Some(model),
+            basis.map(|basis| basis as ValueId),
+        ];
+        let values: Vec<_> = values.into_iter().flatten().collect();
+        say(&bounded.series(id, run_key(self.key, &values), now));
         bounded.drop_unused(FreeLabel::Provider, provider);
         bounded.drop_unused(FreeLabel::Model, model);
     }
@@ -424,6 +456,10 @@ impl TaskSeries {
 
 impl ModelSeries {
     fn new([provider, model]: [ValueId; 2], lookup: &mut Lookup<'_>) -> Self {
+        // What it costs is told at the run's end, and is an increase then.
+        for basis in CostBasis::ALL {
+            lookup.one(Id::Cost, &[provider, model, basis as ValueId]);
+        }
         Self {
             tokens: array::from_fn(|i| lookup.one(Id::Tokens, &[provider, model, i as ValueId])),
             // What was read from a cache or written to it went in; reasoning came out.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::RunCost;
 use super::identity::Identity;
 use super::kept;
 use super::pieces::Pieces;
@@ -237,6 +238,14 @@ pub struct FinishedNode {
     pub end_seen: bool,
 }
 
+impl FinishedNode {
+    /// What it used, if that counts: no other node tells of the same spending.
+    pub fn spending(&self) -> Option<&Usage<'static>> {
+        let counts = self.kind == NodeKind::Task && self.end_seen;
+        self.usage.as_ref().filter(|_| counts)
+    }
+}
+
 /// Whether our sums agree with the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verified {
@@ -298,6 +307,9 @@ pub struct FinishedRun {
     pub verified: Verified,
     /// What the server's row and tasks tell of it, when that was asked for.
     pub facts: Option<Box<RunFacts>>,
+    /// What it cost. It is found out when the run is sealed, and not kept before.
+    #[serde(skip)]
+    pub cost: RunCost,
     /// The sums, as people read them.
     #[serde(with = "kept::summary")]
     pub summary: RunSummary,
@@ -314,10 +326,6 @@ impl FinishedRun {
     /// Takes what the server tells beside the events.
     pub(super) fn learn(&mut self, facts: RunFacts, meta: &RunMeta) {
         let row = facts.row.as_ref();
-        if let (Some(cost), Some(usd)) = (&mut self.summary.cost, row.and_then(|row| row.cost_usd))
-        {
-            cost.total_usd = usd;
-        }
         if let Some(parent) = row.and_then(|row| row.parent.as_deref()) {
             let trace = run_trace_id(parent, &meta.source, "", meta.project);
             if self.links.len() < LINKS_MAX {
@@ -325,5 +333,13 @@ impl FinishedRun {
             }
         }
         self.facts = Some(Box::new(facts));
+    }
+
+    /// Takes what it cost. Where the summary tells no cost, it goes on so.
+    pub(super) fn price(&mut self, cost: RunCost) {
+        if let Some(told) = &mut self.summary.cost {
+            told.total_usd = cost.total.map_or(0.0, |total| total.usd);
+        }
+        self.cost = cost;
     }
 }

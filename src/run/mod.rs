@@ -5,8 +5,10 @@
 //! - `tracked`: one run in the table: live, held, ending or sealed
 //! - `owed`: runs whose spans wait for room; `lists`: runs that were missed
 //! - `fold`: the events of one run become nodes
+//! - [`cost`], [`prices`]: what it cost
 //! - [`finished`], [`summary`], [`outputs`]: what comes out
 
+pub mod cost;
 pub mod finished;
 mod fold;
 mod hold;
@@ -20,6 +22,7 @@ mod ordinals;
 pub mod outputs;
 mod owed;
 pub mod pieces;
+pub mod prices;
 mod published;
 mod repeats;
 mod scope;

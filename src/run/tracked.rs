@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::{RunCost, Spent};
 use super::finished::{FinishedRun, RunFacts, RunMeta, Verified};
 use super::fold::{Fold, Moment, Step};
 use super::hold::{Adopted, Hold};
@@ -20,6 +21,7 @@ use super::names;
 use super::node::{Detail, Room};
 use super::outputs::{Due, GapCause, OpenRun, Output, Repair, RunSlot, Wish};
 use super::owed::Owed;
+use super::prices::PriceTable;
 use super::published::{Published, Unsent};
 use super::repeats::Repeats;
 use super::standing::{Standing, Waits};
@@ -39,6 +41,10 @@ pub struct RunSettings {
     pub repair: bool,
     /// Whether the server is asked what else it knows of a run that has ended.
     pub enrich: bool,
+    /// What models cost, where the server does not say it. Written beside the
+    /// rest, as the first stores have no place for it.
+    #[serde(skip)]
+    pub prices: Option<Arc<PriceTable>>,
 }
 
 /// A run in the table.
@@ -70,6 +76,10 @@ pub(super) struct TrackedRun {
     ending: Option<Box<Ending>>,
     /// It is owed, once it is sealed.
     owed: Option<Box<Owed>>,
+    /// What was counted of it that costs something. Written beside the rest, as
+    /// the first stores have no place for it.
+    #[serde(skip)]
+    pub(super) spent: Spent,
     /// What it would like to know.
     #[serde(skip)]
     wish: Option<Wish>,
@@ -112,6 +122,7 @@ impl TrackedRun {
             withholding: false,
             ending: None,
             owed: None,
+            spent: Spent::default(),
             wish: None,
             told: Standing {
                 start: first,
@@ -214,6 +225,7 @@ impl TrackedRun {
             + self.fold.bytes()
             + self.published.bytes()
             + self.repeats.bytes()
+            + self.spent.bytes()
             + self.hold.as_ref().map_or(0, |hold| hold.bytes())
             + self.ending.as_ref().map_or(0, |ending| ending.run.bytes())
     }
@@ -289,6 +301,7 @@ impl TrackedRun {
             self.streamed_from = event.log_position.or(Some(0));
         }
         let task = started_task(&event.what);
+        self.hear_cost(&event);
         let mut nodes = Vec::new();
         let step = self
             .fold
@@ -340,6 +353,16 @@ impl TrackedRun {
         }
     }
 
+    /// The end of a run may tell what it cost.
+    fn hear_cost(&mut self, event: &Event<'_>) {
+        if let What::RunEnded(end) = &event.what
+            && event.scope.is_empty()
+            && let Some(totals) = end.totals
+        {
+            self.spent.tell(totals.cost_usd);
+        }
+    }
+
     /// Asks the server how the run is.
     pub(super) fn ask_row(&mut self) {
         self.wish = Some(Wish::AskRow {
@@ -363,6 +386,7 @@ impl TrackedRun {
         room: Room,
         limits: &Limits,
     ) {
+        self.hear_cost(&event);
         if let Some(hold) = &mut self.hold {
             hold.rebuild(event, moment, room, &self.meta, limits);
         }
@@ -619,6 +643,9 @@ impl TrackedRun {
                 };
                 let due = (self.published).give(&node, counted, self.withholding, nodes_max);
                 if let Some(due) = due {
+                    if let Some(usage) = node.spending().filter(|_| due.counts()) {
+                        (self.spent).add(usage, settings.limits.summary_names_max);
+                    }
                     let meta = Arc::clone(&self.meta);
                     out.push(Output::Node(self.slot, meta, Box::new(node), due));
                 }
@@ -648,6 +675,8 @@ impl TrackedRun {
             run.verified = Verified::Unchecked;
             run.summary.verified = Verified::Unchecked.as_str();
         }
+        let prices = settings.prices.as_deref();
+        run.price(RunCost::of(run.facts.as_deref(), &self.spent, prices));
         let withheld = self.withholding || self.published.withheld() > 0;
         let due = if withheld && settings.repair && self.published.can_repair() {
             self.owed = Some(Box::new(Owed {
@@ -655,6 +684,7 @@ impl TrackedRun {
                 start: run.start,
                 outcome: run.outcome,
                 facts: run.facts.clone(),
+                cost: run.cost.without_models(),
                 published: std::mem::take(&mut self.published),
             }));
             Due::Count

@@ -4,6 +4,7 @@ use super::semconv;
 use super::sheet::Sheet;
 use super::verdict::Verdict;
 use super::{node, openinference};
+use crate::run::cost::RunCost;
 use crate::run::finished::{FinishedRun, RunMeta};
 use crate::run::summary::ModelTokens;
 use crate::wire::event::FactKey;
@@ -22,6 +23,7 @@ pub fn attributes(
     sheet.marks(finished.marks);
     sheet.count_if_any(semconv::RUN_RESTARTS, u64::from(finished.restarts));
     sums(sheet, finished);
+    cost(sheet, &finished.cost);
     told_by_server(sheet, finished);
     let output = finished.output.as_ref();
     let captured = output.and_then(|output| sheet.private(semconv::fact(FactKey::Output), output));
@@ -67,16 +69,18 @@ fn sums(sheet: &mut Sheet<'_>, finished: &FinishedRun) {
     sheet.word(semconv::RUN_VERIFIED, summary.verified);
 }
 
-/// What the events do not say: the cost, and where the run came from.
+/// What it cost, and who says so.
+fn cost(sheet: &mut Sheet<'_>, cost: &RunCost) {
+    if let Some(total) = cost.total {
+        sheet.double(semconv::COST_USD, total.usd);
+        sheet.word(semconv::COST_BASIS, total.basis.as_str());
+    }
+    sheet.count_if_any(semconv::TOKENS_UNPRICED, cost.unpriced_tokens);
+}
+
+/// What the events do not say: where the run came from.
 fn told_by_server(sheet: &mut Sheet<'_>, finished: &FinishedRun) {
     let row = finished.facts.as_ref().and_then(|facts| facts.row.as_ref());
-    let cost = finished.summary.cost.as_ref().map(|cost| cost.total_usd);
-    let cost = row.and_then(|row| row.cost_usd).or(cost);
-    // Zero is what is said when nobody knows.
-    if let Some(cost) = cost.filter(|cost| *cost > 0.0) {
-        sheet.double(semconv::COST_USD, cost);
-        sheet.word(semconv::COST_BASIS, "server");
-    }
     let Some(row) = row else { return };
     for (name, text) in [
         (semconv::WORKFLOW_VERSION, &row.version),

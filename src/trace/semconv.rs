@@ -75,7 +75,7 @@ names! {
     CHUNK_OFFSET = "runtrail.chunk.offset";
     CODE_OUTPUT = "runtrail.code.output";
     CODE_RUNTIME = "runtrail.code.runtime";
-    /// Whose sum it is: `server`.
+    /// Whose sum it is: `server` or `price_table`.
     COST_BASIS = "runtrail.cost.basis";
     /// US dollars.
     COST_USD = "runtrail.cost.usd";
@@ -119,6 +119,8 @@ names! {
     TOKENS_INPUT = "runtrail.tokens.input";
     TOKENS_OUTPUT = "runtrail.tokens.output";
     TOKENS_REASONING = "runtrail.tokens.reasoning";
+    /// Those that the cost leaves out, as their model has no price.
+    TOKENS_UNPRICED = "runtrail.tokens.unpriced";
     VALIDATION_FAILURES = "runtrail.validation.failures";
     VERIFY_WORKFLOW = "runtrail.verify.workflow";
     WAIT_NAME = "runtrail.wait.name";

@@ -195,6 +195,7 @@ pub(super) fn fault(kind: &'static str, code: Option<&'static str>) -> Fault<'st
 pub(super) fn finished_run(outcome: RunOutcome) -> FinishedRun {
     FinishedRun {
         facts: None,
+        cost: Default::default(),
         verified: Verified::Match,
         start: at(0),
         end: at(9_000),

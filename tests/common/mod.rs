@@ -34,6 +34,7 @@ fn settings(limits: Limits, repair: bool, capture: bool) -> CoreSettings {
         markers: false,
         repair,
         enrich: false,
+        prices: None,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

@@ -260,6 +260,7 @@ fn core() -> Core {
         markers: false,
         repair: false,
         enrich: false,
+        prices: None,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

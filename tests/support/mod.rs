@@ -42,6 +42,7 @@ pub fn settings(capture: bool) -> CoreSettings {
         markers: false,
         repair: false,
         enrich: false,
+        prices: None,
         feeds: vec![None],
         selection: Selection::default(),
         limits,

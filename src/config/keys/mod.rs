@@ -163,11 +163,13 @@ pub fn is_section(name: &str) -> bool {
 /// Whether `replay` takes the key at this path: what spans say, and how they are
 /// sent, if they are.
 pub fn is_of_replay(path: &str) -> bool {
-    const OTHERS: [&str; 9] = [
+    const OTHERS: [&str; 11] = [
         "capture_content",
         "conventions",
         "exclude",
         "include",
+        "prices.models",
+        "prices.taken",
         "redact",
         "resource_attributes",
         "service_name",
@@ -271,6 +273,8 @@ use keys;
 const DEPLOYER: &str = "whoever deploys it";
 /// Who answers for what leaves the process.
 const GUARDIAN: &str = "whoever answers for the data";
+/// Who pays for the models.
+const PAYER: &str = "whoever pays the model bill";
 /// Who reads the traces.
 const READER: &str = "whoever reads the traces";
 /// Who gives the store its volume.

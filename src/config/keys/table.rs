@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::super::kinds::{
-    Address, Attributes, Bytes, Conventions, Count, Endpoint, File, Folder, Headers, LogFilter,
-    OneOf, OtlpProtocol, Patterns, Projects, Ratio, Rules, Server, Switch, System, Text, Time,
-    Token,
+    Address, Attributes, Bytes, Conventions, Count, Day, Endpoint, File, Folder, Headers,
+    LogFilter, OneOf, OtlpProtocol, Patterns, Prices, Projects, Ratio, Rules, Server, Switch,
+    System, Text, Time, Token,
 };
 use super::super::translate::{capture_mode, exporters, millis, plain, sdk_disabled};
-use super::{AnyKey, DEPLOYER, GUARDIAN, Key, READER, STORER, TUNER, key, keys};
+use super::{AnyKey, DEPLOYER, GUARDIAN, Key, PAYER, READER, STORER, TUNER, key, keys};
 use crate::config::LogFormat;
 use crate::export::Compression;
 
@@ -255,6 +255,15 @@ keys! {
         .unset("none")
         .effect("Further attributes of the resource. In a variable or flag `key=value,key=value`, percent-encoded.")
         .changed_by(DEPLOYER);
+
+    PRICES_TAKEN: Day = key("prices.taken", Day)
+        .unset("no prices")
+        .effect("The day on which the prices below were taken from the price lists of the providers. It is given with them, for whoever asks later how old they are.")
+        .changed_by(PAYER);
+    PRICES_MODELS: Prices = key("prices.models", Prices)
+        .unset("a run costs what the server says, or nobody knows")
+        .effect("What models cost in US dollars for a million tokens, for runs whose cost the server does not tell. An entry has `model`, a pattern of names as `include` has them; `input` and `output`; and where they differ `cache_read` and `cache_write_5m` (else as `input`) and `cache_write_1h` (else as `cache_write_5m`). With `provider`, a pattern too, it is for that one only. Of the entries that fit, the first one counts. In a variable entries stand between semicolons, as `model=…,input=…,output=…`.")
+        .changed_by(PAYER);
 
     LISTEN_METRICS: Address = key("listen.metrics", Address)
         .flag("--listen")

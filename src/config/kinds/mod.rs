@@ -6,11 +6,13 @@
 mod addresses;
 mod lists;
 mod numbers;
+mod prices;
 
 pub(super) use self::addresses::http_url;
 pub use self::addresses::{Address, Endpoint, Server};
 pub use self::lists::{Attributes, Conventions, Headers, Patterns, Projects, Rules};
 pub use self::numbers::{Bytes, Count, Ratio, Time};
+pub use self::prices::{Day, Prices};
 
 use std::path::PathBuf;
 
@@ -34,6 +36,29 @@ pub enum Raw {
     Many(Vec<String>),
     /// Names with a value each.
     Pairs(Vec<(String, String)>),
+    /// A list of maps.
+    Entries(Vec<Vec<Field>>),
+}
+
+/// A name with its value, in one of a list of maps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: String,
+    /// The line of the file that it stands in; nought elsewhere.
+    pub line: u64,
+}
+
+impl From<(String, String)> for Field {
+    fn from((name, value): (String, String)) -> Self {
+        Self {
+            name,
+            value,
+            line: 0,
+        }
+    }
 }
 
 /// In which of these forms a kind of value is written.
@@ -48,6 +73,9 @@ pub enum Shape {
     /// Names with a value each; in a variable or flag `name=value,name=value`,
     /// percent-encoded.
     Pairs,
+    /// A list of maps; in a variable or flag these stand between semicolons, each
+    /// as above.
+    Entries,
 }
 
 /// A kind of value.
@@ -72,6 +100,7 @@ pub trait Kind: Sync {
             Raw::One(text) => text.clone(),
             Raw::Many(values) => values.join(", "),
             Raw::Pairs(pairs) => pairs.iter().map(joined).collect::<Vec<_>>().join(", "),
+            Raw::Entries(entries) => format!("{} entries", entries.len()),
         }
     }
 }
@@ -84,21 +113,28 @@ impl Raw {
     fn one(&self) -> &str {
         match self {
             Self::One(text) => text,
-            Self::Many(_) | Self::Pairs(_) => "",
+            Self::Many(_) | Self::Pairs(_) | Self::Entries(_) => "",
         }
     }
 
     fn many(&self) -> &[String] {
         match self {
             Self::Many(values) => values,
-            Self::One(_) | Self::Pairs(_) => &[],
+            Self::One(_) | Self::Pairs(_) | Self::Entries(_) => &[],
         }
     }
 
     fn pairs(&self) -> &[(String, String)] {
         match self {
             Self::Pairs(pairs) => pairs,
-            Self::One(_) | Self::Many(_) => &[],
+            Self::One(_) | Self::Many(_) | Self::Entries(_) => &[],
+        }
+    }
+
+    fn entries(&self) -> &[Vec<Field>] {
+        match self {
+            Self::Entries(entries) => entries,
+            Self::One(_) | Self::Many(_) | Self::Pairs(_) => &[],
         }
     }
 }

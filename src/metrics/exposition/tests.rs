@@ -72,6 +72,7 @@ fn task_finished(outcome: NodeOutcome, failures: u64, exemplar: Option<Exemplar>
             reasoning: 0,
         }),
         time_to_first_chunk: Some(Duration::from_millis(50)),
+        time_from_first_chunk: Some(Duration::from_millis(190)),
         exemplar,
     }
 }
@@ -98,6 +99,7 @@ fn metrics(workflow: &str, facts: impl IntoIterator<Item = Delta>) -> Metrics {
         let run = Delta::RunStarted {
             run: 1,
             meta: meta(workflow),
+            start: NOW,
         };
         let deltas = Deltas {
             in_order: vec![run, fact],
@@ -145,7 +147,16 @@ proptest! {
         });
         let mut metrics = metrics(&workflows[0], facts);
         for (workflow, usd) in workflows.iter().zip(&usd) {
-            metrics.add_cost(&meta(workflow), workflow, "m", CostBasis::Server, *usd, NOW);
+            let run = Delta::RunStarted { run: 2, meta: meta(workflow), start: NOW };
+            let cost = Delta::Cost {
+                run: 2,
+                provider: workflow.as_str().into(),
+                model: "m".into(),
+                basis: CostBasis::Server,
+                usd: *usd,
+            };
+            let deltas = Deltas { in_order: vec![run, cost], ..Deltas::default() };
+            metrics.apply(&deltas, &[], NOW);
         }
         metrics.set_project_info(1, &workflows[0], NOW);
         metrics.set_source_last_event(Time(seconds * 1_000_000_001), NOW);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::metrics::catalogue::{CatalogueError, CostBasis};
+use crate::metrics::catalogue::CatalogueError;
 
 /// Random enough, and the same every time.
 struct Numbers(u64);
@@ -334,29 +334,6 @@ fn what_happened_once_is_remembered_as_long_as_its_name_is_in_use() {
     ]);
     // An error that is seen no more goes: its code is the only name it has.
     assert!(!bench.metrics.text().contains(r#"error_type="E""#));
-}
-
-#[test]
-fn a_cost_that_comes_late_keeps_its_workflow() {
-    let mut bench = Bench::new();
-    bench.start(0, "a");
-    bench.say(finished(0, RunOutcome::Success, None));
-    let Delta::RunStarted { meta, .. } = started(0, Some(1), "a") else {
-        panic!()
-    };
-    bench.pass(6);
-    let now = bench.now;
-    let metrics = &mut bench.metrics;
-    metrics.add_cost(&meta, "openai", "gpt-5", CostBasis::Server, 0.5, now);
-    bench.pass(6);
-    bench.metrics.sweep(bench.now);
-    bench.expect(&[(
-        r#"runs_finished_total{outcome="success",project="1",system="akribes",workflow="a"}"#,
-        1.0,
-    )]);
-    bench.pass(6);
-    bench.metrics.sweep(bench.now);
-    assert_eq!(bench.metrics.leftovers(), (0, 0, 0));
 }
 
 #[test]

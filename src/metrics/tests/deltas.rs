@@ -1,7 +1,7 @@
 //! Each delta does what the catalogue says.
 
 use super::*;
-use crate::metrics::catalogue::{CostBasis, Group};
+use crate::metrics::catalogue::Group;
 use crate::wire::rejection::Rejection;
 
 const RUN: &str = r#"project="1",system="akribes""#;
@@ -324,15 +324,40 @@ fn a_run_without_a_project_has_an_empty_label() {
 #[test]
 fn cost_is_added_by_its_basis_and_never_less_than_nothing() {
     let mut bench = Bench::new();
-    let Delta::RunStarted { meta, .. } = started(0, Some(1), "w") else {
-        panic!()
-    };
-    let now = bench.now;
+    bench.say(started(0, Some(1), "w"));
     for usd in [0.25, 0.5, -1.0, f64::NAN, f64::INFINITY] {
-        let metrics = &mut bench.metrics;
-        metrics.add_cost(&meta, "openai", "gpt-5", CostBasis::PriceTable, usd, now);
+        bench.say(cost(0, "gpt-5", CostBasis::PriceTable, usd));
     }
+    bench.say(finished(0, RunOutcome::Success, None));
+    bench.say(cost(0, "gpt-5", CostBasis::PriceTable, 9.0));
     bench.expect(&[(r#"cost_usd_total{basis="price_table",model="gpt-5",project="1",provider="openai",system="akribes",workflow="w"}"#, 0.75)]);
+}
+
+#[test]
+fn a_models_cost_is_at_zero_while_its_run_goes_on() {
+    let mut bench = Bench::new();
+    bench.start(0, "w");
+    bench.say(task(0, "t", NodeOutcome::Success));
+    for basis in CostBasis::ALL {
+        let basis = basis.as_str();
+        bench.expect(&[(&format!(r#"cost_usd_total{{basis="{basis}",model="gpt-5",project="1",provider="openai",system="akribes",workflow="w"}}"#), 0.0)]);
+    }
+    assert!(!bench.metrics.text().contains("unpriced"));
+}
+
+#[test]
+fn tokens_without_a_price_are_counted_by_model() {
+    let mut bench = Bench::new();
+    bench.start(0, "w");
+    for tokens in [700, 50] {
+        bench.say(Delta::TokensUnpriced {
+            run: 0,
+            provider: Arc::from("openai"),
+            model: Arc::from(""),
+            tokens,
+        });
+    }
+    bench.expect(&[(r#"tokens_unpriced_total{model="unknown",project="1",provider="openai",system="akribes",workflow="w"}"#, 750.0)]);
 }
 
 #[test]

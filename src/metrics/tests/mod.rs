@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use prometheus::proto::{Metric, MetricType};
 
+use super::catalogue::CostBasis;
 use super::delta::{Delta, Deltas, ModelTokens, RunSlot};
 use super::{Metrics, Settings};
 use crate::limits::Limits;
@@ -192,6 +193,16 @@ fn tokens(provider: &str, model: &str) -> ModelTokens {
         cache_read: 40,
         cache_write: 5,
         reasoning: 7,
+    }
+}
+
+fn cost(run: RunSlot, model: &str, basis: CostBasis, usd: f64) -> Delta {
+    Delta::Cost {
+        run,
+        provider: Arc::from("openai"),
+        model: Arc::from(model),
+        basis,
+        usd,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::metrics::catalogue::{CATALOGUE, CostBasis, Group};
+use crate::metrics::catalogue::{CATALOGUE, Group};
 use crate::metrics::export::{ExportCounts, RequestResult};
 use crate::metrics::snapshot::{MetricsSnapshot, NotRestored, WhyNot};
 use crate::metrics::store::StoreStatus;
@@ -121,13 +121,7 @@ fn happen(step: &Step, bench: &mut Bench, open: &mut Open) {
             bench.metrics.apply(&counted, TYPES, bench.now);
         }
         9 => {
-            if let Some((meta, _)) = open.get(&run) {
-                let usd = f64::from(name) * 0.1;
-                let now = bench.now;
-                let basis = CostBasis::Server;
-                let metrics = &mut bench.metrics;
-                metrics.add_cost(meta, "openai", &text, basis, usd, now);
-            }
+            bench.say(cost(run, &text, CostBasis::Server, f64::from(name) * 0.1));
         }
         10 => bench.metrics.set_project_info(1, &text, bench.now),
         _ => bench.pass_and_sweep(),

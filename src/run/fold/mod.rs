@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cost::RunCost;
 use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta};
 use super::node::{Detail, OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
@@ -342,6 +343,7 @@ impl Fold {
             links: std::mem::take(&mut self.links),
             restarts: self.restarts,
             facts: None,
+            cost: RunCost::default(),
         })
     }
 }

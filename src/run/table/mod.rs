@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 pub use self::repair::NoAnswer;
-pub use self::saved::Unreadable;
+pub use self::saved::{Unreadable, read};
 
 use crate::limits::HELD_FOR_LISTS_MAX;
 use crate::run::finished::RunMeta;
