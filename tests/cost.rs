@@ -352,6 +352,7 @@ fn a_run_that_outlives_its_process_costs_all_of_its_tasks_at_the_prices_of_its_e
             Core::restore(dearer.clone(), before.save()).expect("our own")
         };
         next.resume(&dearer, true, after(100));
+        next.handle_connect(0, Some(after(101)));
         counted(&mut next);
         give_log(&mut next, &feed(0.0));
         tell(&mut next, None, None);
@@ -400,6 +401,7 @@ fn a_checkpoint_from_before_there_were_prices_is_read() {
     let mut next = Core::restore(settings.clone(), as_before(&before)).expect("an older one");
     assert_eq!(next.open_runs(), 1);
     next.resume(&settings, true, after(100));
+    next.handle_connect(0, Some(after(101)));
     give_log(&mut next, &feed(0.0));
     tell(&mut next, None, None);
     assert_eq!(counted(&mut next).len(), 2);

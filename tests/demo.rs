@@ -69,6 +69,13 @@ fn a_demo_ends_cleanly_with_ctrl_c_and_tells_where_to_look_before() {
         page.contains("runtrail_runs_finished_total{outcome=\"success\"")
             .then_some(())
     });
+    eventually("what it cost is counted", || {
+        let (_, page) = get(metrics, "/metrics", "");
+        let mut costs = page
+            .lines()
+            .filter(|line| line.starts_with("runtrail_cost_usd_total{basis=\"server\""));
+        costs.any(|line| !line.ends_with(" 0")).then_some(())
+    });
     program.signal("INT");
     let ended = program.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.text);

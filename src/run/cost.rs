@@ -473,8 +473,8 @@ mod tests {
         let cost = RunCost::of(Some(&told(None, &tasks)), &spent(TWO), None);
         let cut = format!("openai {}", names::bounded(&long));
         let parts = [
-            (cut.as_str(), 0.4),
             ("openai gpt-5", 0.1),
+            (cut.as_str(), 0.4),
             ("unknown o3", 0.3),
             ("unknown unknown", 0.2),
         ];

@@ -9,9 +9,10 @@ use super::testkit::*;
 use crate::limits::{
     FACT_VALUES_MAX, FACTS_MAX, MESSAGE_BYTES_MAX, SPAN_BYTES_MAX, SPAN_EVENTS_MAX, SPAN_LINKS_MAX,
 };
+use crate::run::cost::{CostBasis, TotalCost};
 use crate::run::finished::{Link, LinkReason, Marks, RunFacts, Streams, Tally};
 use crate::run::identity::Identity;
-use crate::run::summary::{Cost, ModelTokens, TaskCounts};
+use crate::run::summary::{ModelTokens, TaskCounts};
 use crate::wire::event::{
     Content, FactKey, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
 };
@@ -33,10 +34,11 @@ fn a_run_becomes_the_root_span_with_its_sums() {
             failed: 1,
             total: 4,
         };
-        ended.summary.cost = Some(Cost {
-            total_usd: 0.25,
-            by_model: Default::default(),
+        ended.cost.total = Some(TotalCost {
+            usd: 0.25,
+            basis: CostBasis::PriceTable,
         });
+        ended.cost.unpriced_tokens = 70;
         for model in ["flash", "pro"] {
             ended.summary.tokens.push(ModelTokens {
                 provider: "gemini".into(),
@@ -76,6 +78,8 @@ fn a_run_becomes_the_root_span_with_its_sums() {
         ("runtrail.tokens.cache_read", "10"),
         ("runtrail.tokens.reasoning", "2"),
         ("runtrail.cost.usd", "0.25"),
+        ("runtrail.cost.basis", "'price_table'"),
+        ("runtrail.tokens.unpriced", "70"),
         ("runtrail.run.verified", "'match'"),
         ("runtrail.run.restarts", "2"),
         ("runtrail.output", r#"'{"a":1}'"#),
@@ -180,7 +184,6 @@ fn what_the_server_knows_beside_the_events_stands_on_the_root() {
         })
     };
     told(RowOfRun {
-        cost_usd: Some(0.5),
         triggered_by: Some("schedule".to_owned()),
         channel: Some("stable".to_owned()),
         version: Some("17".to_owned()),
@@ -188,8 +191,6 @@ fn what_the_server_knows_beside_the_events_stands_on_the_root() {
         ..row()
     })
     .has(&[
-        ("runtrail.cost.usd", "0.5"),
-        ("runtrail.cost.basis", "'server'"),
         ("runtrail.workflow.version", "'17'"),
         ("runtrail.run.channel", "'stable'"),
         ("runtrail.run.triggered_by", "'schedule'"),

@@ -342,7 +342,7 @@ fn a_models_cost_is_at_zero_while_its_run_goes_on() {
         let basis = basis.as_str();
         bench.expect(&[(&format!(r#"cost_usd_total{{basis="{basis}",model="gpt-5",project="1",provider="openai",system="akribes",workflow="w"}}"#), 0.0)]);
     }
-    assert!(!bench.metrics.text().contains("unpriced"));
+    assert!(!bench.metrics.text().contains("tokens_unpriced_total{"));
 }
 
 #[test]
