@@ -105,11 +105,14 @@ fn series(line: &str) -> (String, BTreeMap<String, String>, f64) {
 }
 
 /// The page once all runs have ended.
-fn page_at_the_end(program: &Program) -> Page {
+async fn page_at_the_end(server: &SimHandle, program: &Program) -> Page {
+    server.wait_until_idle().await;
+    // Some of them began others.
+    let runs = server.finished_runs().len() as f64;
     let [metrics, _] = program.listeners();
     eventually("all runs are counted", || {
         let page = Page::read(&get(metrics, "/metrics", "").1);
-        (page.sum("runtrail_runs_finished_total", &[]) == RUNS as f64).then_some(page)
+        (page.sum("runtrail_runs_finished_total", &[]) == runs).then_some(page)
     })
 }
 
@@ -155,7 +158,7 @@ fn of_api(local: SocketAddr) -> f64 {
 async fn the_servers_own_figures_are_counted_by_model() {
     let server = server().await;
     let program = beside(&server, &[]);
-    let page = page_at_the_end(&program);
+    let page = page_at_the_end(&server, &program).await;
     let (whole, tasks) = told(&server);
     assert!(whole > 0.0 && tasks.len() > 3, "{tasks:?}");
     let counted = page.by_model("runtrail_cost_usd_total", &[("basis", "server")]);
@@ -193,7 +196,7 @@ async fn without_them_the_configured_prices_make_the_same_of_the_tokens() {
         &server,
         &[("RUNTRAIL_CONFIG", file), ("RUNTRAIL_ENRICH", "false")],
     );
-    let page = page_at_the_end(&program);
+    let page = page_at_the_end(&server, &program).await;
     let (_, tasks) = told(&server);
     let counted = page.by_model("runtrail_cost_usd_total", &[("basis", "price_table")]);
     let tokens = page.by_model("runtrail_tokens_total", &[]);
