@@ -35,13 +35,13 @@ struct Case {
 }
 
 const CASES: &[Case] = &[
-    // Of 20 runs in ten minutes 5 failed.
+    // Of 20 runs in ten minutes 5 failed, and 10 were cancelled beside.
     Case {
-        query: ["runs", "Failed, of those that ended", "failed"],
+        query: ["runs", "Share that failed", "failed"],
         series: &[
             (
                 r#"runtrail_runs_finished_total{outcome="success",workflow="a"}"#,
-                "0+1x20",
+                "0+1.5x20",
             ),
             (
                 r#"runtrail_runs_finished_total{outcome="error",workflow="a"}"#,
@@ -53,14 +53,14 @@ const CASES: &[Case] = &[
             ),
             (
                 r#"runtrail_runs_finished_total{outcome="cancelled",workflow="b"}"#,
-                "0+0.5x20",
+                "0+1x20",
             ),
         ],
         answer: &[("{}", 0.25)],
     },
     // None ended: no share, and none of zero.
     Case {
-        query: ["runs", "Failed, of those that ended", "failed"],
+        query: ["runs", "Share that failed", "failed"],
         series: &[
             (r#"runtrail_runs_finished_total{outcome="success"}"#, "7x20"),
             (r#"runtrail_runs_finished_total{outcome="error"}"#, "2x20"),

@@ -1,7 +1,7 @@
 //! What many queries have in common. They are written with these words in
 //! capitals, which keeps them readable; here the words are written out.
 
-const WORDS: [(&str, &str); 6] = [
+const WORDS: [(&str, &str); 7] = [
     // A word stands before those that it is made of. No counter with exemplars is
     // asked: they would be drawn among those of the panel.
     (
@@ -13,9 +13,10 @@ const WORDS: [(&str, &str); 6] = [
         "OF_RUNS",
         r#"system=~"$system",project=~"$project",workflow=~"$workflow""#,
     ),
-    // A run that somebody stopped did not fail; neither did one that a feed which
-    // fell silent tells no end of.
+    // As the alerts count it: a run that somebody stopped has neither failed nor
+    // succeeded, nor has one that a feed which fell silent tells no end of.
     ("RUN_FAILED", r#"outcome=~"error|timeout""#),
+    ("RUN_JUDGED", r#"outcome=~"success|error|timeout""#),
     ("FAILED", r#"outcome=~"failed|unable""#),
     ("EACH", "[$__rate_interval]"),
 ];

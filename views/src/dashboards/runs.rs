@@ -58,8 +58,8 @@ fn now() -> Row {
             .query("failed", "round(sum(increase(runtrail_runs_finished_total{OF_RUNS, RUN_FAILED}[$__range])))"),
             Panel::new(
                 Look::Numbers,
-                "Failed, of those that ended",
-                "The share of the runs that ended in the time shown and failed. Runs that somebody cancelled count as ended.",
+                "Share that failed",
+                "Of the runs in the time shown that succeeded or failed, the share that failed, as the alerts count it. Cancelled and abandoned runs are neither.",
             )
             .unit(Unit::Share)
             .thresholds(FAILED_SHARE)
@@ -67,7 +67,7 @@ fn now() -> Row {
             .query(
                 "failed",
                 "sum(increase(runtrail_runs_finished_total{OF_RUNS, RUN_FAILED}[$__range]))
-                / (sum(increase(runtrail_runs_finished_total{OF_RUNS}[$__range])) > 0)",
+                / (sum(increase(runtrail_runs_finished_total{OF_RUNS, RUN_JUDGED}[$__range])) > 0)",
             ),
             Panel::new(
                 Look::Stacked,
@@ -127,8 +127,8 @@ fn failures() -> Row {
         panels: vec![
             Panel::new(
                 Look::Lines,
-                "Failed, of those that ended",
-                "The share of runs that failed. Each diamond is one run that did not end well: click it, and open its trace.",
+                "Share that failed",
+                "Of the runs that succeeded or failed, the share that failed. Each diamond is one run that did: click it, and open its trace.",
             )
             .unit(Unit::Share)
             .max(1.0)
@@ -137,7 +137,7 @@ fn failures() -> Row {
             .query(
                 "failed",
                 "sum(rate(runtrail_runs_finished_total{OF_RUNS, RUN_FAILED}EACH))
-                / (sum(rate(runtrail_runs_finished_total{OF_RUNS}EACH)) > 0)",
+                / (sum(rate(runtrail_runs_finished_total{OF_RUNS, RUN_JUDGED}EACH)) > 0)",
             )
             .exemplars()
             .colour("failed", Colour::Bad),
@@ -183,7 +183,7 @@ fn workflows_worst_first() -> Panel {
     Panel::new(
         Look::Table { worst_by: 0 },
         "Workflows, worst first",
-        "Runs that failed in the time shown, by workflow. Click a workflow to see only its runs.",
+        "Runs that failed in the time shown, by workflow, and their share of those that succeeded or failed. Click a workflow to see only its runs.",
     )
     .nothing("no run ended")
     .column("Failed", Unit::Count, &with_project_name(failed))
@@ -197,7 +197,7 @@ fn workflows_worst_first() -> Panel {
         "Share",
         Unit::Share,
         "sum by (project, workflow) (increase(runtrail_runs_finished_total{OF_RUNS, RUN_FAILED}[$__range]))
-        / (sum by (project, workflow) (increase(runtrail_runs_finished_total{OF_RUNS}[$__range])) > 0)",
+        / (sum by (project, workflow) (increase(runtrail_runs_finished_total{OF_RUNS, RUN_JUDGED}[$__range])) > 0)",
     )
     .column_thresholds(FAILED_SHARE)
 }
