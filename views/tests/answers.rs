@@ -37,7 +37,7 @@ struct Case {
 const CASES: &[Case] = &[
     // Of 20 runs in ten minutes 5 failed, and 10 were cancelled beside.
     Case {
-        query: ["runs", "Share that failed", "failed"],
+        query: ["runs", "Share that failed, in all", "failed"],
         series: &[
             (
                 r#"runtrail_runs_finished_total{outcome="success",workflow="a"}"#,
@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
     },
     // None ended: no share, and none of zero.
     Case {
-        query: ["runs", "Share that failed", "failed"],
+        query: ["runs", "Share that failed, in all", "failed"],
         series: &[
             (r#"runtrail_runs_finished_total{outcome="success"}"#, "7x20"),
             (r#"runtrail_runs_finished_total{outcome="error"}"#, "2x20"),
@@ -254,7 +254,7 @@ const CASES: &[Case] = &[
     },
     // 60 dollars in ten minutes, of 30 runs.
     Case {
-        query: ["models", "A run, on average", "cost"],
+        query: ["models", "Cost of a run, on average", "cost"],
         series: &[
             (
                 r#"runtrail_cost_usd_total{model="a",basis="server"}"#,
@@ -301,7 +301,7 @@ const CASES: &[Case] = &[
     },
     // A reason is as bad as another: one runtrail that rests is one.
     Case {
-        query: ["runtrail", "Reading rests", "resting"],
+        query: ["runtrail", "Do not read", "resting"],
         series: &[
             (
                 r#"runtrail_source_paused{job="r",instance="a",reason="refused"}"#,

@@ -139,7 +139,7 @@ fn a_dashboard_with_a_wrong_query_legend_or_variable_would_be_found_out() {
 }
 
 #[test]
-fn no_id_is_given_twice_and_no_query_letter_twice_in_a_panel() {
+fn no_id_or_title_is_given_twice_and_no_query_letter_twice_in_a_panel() {
     let mut uids = BTreeSet::new();
     for dashboard in dashboards() {
         assert!(
@@ -150,7 +150,10 @@ fn no_id_is_given_twice_and_no_query_letter_twice_in_a_panel() {
         for panel in list(dashboard, "panels") {
             assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
         }
+        let mut titles = BTreeSet::new();
         for panel in panels(dashboard) {
+            let title = text(panel, "title");
+            assert!(titles.insert(title), "two panels are called {title}");
             let letters: BTreeSet<_> = list(panel, "targets")
                 .iter()
                 .map(|t| text(t, "refId"))

@@ -57,7 +57,7 @@ fn tokens() -> Row {
             ),
             Panel::new(
                 Look::Numbers,
-                "A run, on average",
+                "Tokens of a run, on average",
                 "Tokens into and out of models for each run that ended in the time shown.",
             )
             .nothing("no run ended")
@@ -218,7 +218,7 @@ fn cost_numbers() -> Vec<Panel> {
             "sum(increase(runtrail_cost_usd_total{OF_RUNS}[1d]))
             / (sum(increase(runtrail_cost_usd_total{OF_RUNS}[1d] offset 1w)) > 0) - 1",
         ),
-        numbers("A run, on average", "What a run that ended in the time shown cost on average.").query(
+        numbers("Cost of a run, on average", "What a run that ended in the time shown cost on average.").query(
             "cost",
             "sum(increase(runtrail_cost_usd_total{OF_RUNS}[$__range]))
             / (sum(increase(runtrail_runs_finished_total{OF_RUNS}[$__range])) > 0)",

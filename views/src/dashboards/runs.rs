@@ -58,7 +58,7 @@ fn now() -> Row {
             .query("failed", "round(sum(increase(runtrail_runs_finished_total{OF_RUNS, RUN_FAILED}[$__range])))"),
             Panel::new(
                 Look::Numbers,
-                "Share that failed",
+                "Share that failed, in all",
                 "Of the runs in the time shown that succeeded or failed, the share that failed, as the alerts count it. Cancelled and abandoned runs are neither.",
             )
             .unit(Unit::Share)

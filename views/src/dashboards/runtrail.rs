@@ -49,7 +49,7 @@ fn now() -> Row {
             .nothing("none was taken yet")
             .query("taken", "time() - max(runtrail_export_last_success_timestamp_seconds{OF_RUNTRAIL})"),
             numbers(
-                "Outbox",
+                "Outbox full",
                 "How full the room is for what waits to be sent. When it is full, runs are still counted, and their spans are made later from the server's log.",
             )
             .unit(Unit::Share)
@@ -61,7 +61,7 @@ fn now() -> Row {
                 "max(runtrail_outbox_bytes{OF_RUNTRAIL} / (runtrail_outbox_limit_bytes{OF_RUNTRAIL} > 0))",
             ),
             numbers(
-                "Reading rests",
+                "Do not read",
                 "How many runtrails do not read their feed now, and why is told below: refused by the server, outbox full, disk full.",
             )
             .thresholds(ANY)
@@ -165,7 +165,7 @@ fn feed() -> Row {
             ),
             Panel::new(
                 Look::Lines,
-                "Reading rests",
+                "Reading rests, by reason",
                 "1 while the feed is not read, by reason. `refused`: the server turns us away, see the token. `outbox_full`, `disk_full`: make room.",
             )
             .size(8, 7)
@@ -311,7 +311,7 @@ fn store() -> Row {
         title: "Store",
         panels: vec![
             numbers(
-                "Journal",
+                "Journal full",
                 "How full the room is for accepted events whose spans are not safe yet. Without a store there is none: what runs is lost with the process.",
             )
             .unit(Unit::Share)
