@@ -7,8 +7,9 @@ use runtrail::metrics::catalogue::{CATALOGUE, Descriptor, Kind, Label, RUN_LABEL
 
 use super::{labels, without_variables};
 
-/// The labels that Prometheus itself puts on what it reads from a target.
-const OF_THE_TARGET: [&str; 2] = ["instance", "job"];
+/// The labels that Prometheus itself puts on what it reads from a target; the last
+/// one where the target is in Kubernetes.
+const OF_THE_TARGET: [&str; 3] = ["instance", "job", "namespace"];
 
 /// What Prometheus itself tells of each target.
 const OF_THE_SCRAPE: [&str; 3] = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];

@@ -38,8 +38,6 @@ pub struct Group {
 pub struct Recording {
     /// The metric under which it is kept.
     pub name: String,
-    /// The labels that it has.
-    pub labels: &'static [&'static str],
     /// What is said of it in the file, if anything.
     pub about: &'static str,
     /// The query.
@@ -173,7 +171,6 @@ fn alerts(name: &'static str, alerts: &'static [Alert]) -> Group {
 fn limits() -> Group {
     let limit = |name: &str, about, value: &str| Recording {
         name: name.to_owned(),
-        labels: &[],
         about,
         expr: format!("vector({value})"),
     };

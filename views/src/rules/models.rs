@@ -68,13 +68,15 @@ pub(super) const ALERTS: &[Alert] = &[
     },
     Alert {
         // Twice last week's is worth a look only where it is money: a pace of at
-        // least a tenth of what a day may cost.
+        // least a tenth of what a day may cost. And those hours must have been seen
+        // as a whole: 174 hours are a week and six hours.
         name: "RuntrailCostAboveLastWeek",
         expr: "
             sum by ($job, system, project) (increase(runtrail_cost_usd_total[6h]))
             /
             (sum by ($job, system, project) (increase(runtrail_cost_usd_total[6h] offset 1w)) > 0)
             > 2
+            and count by ($job, system, project) (runtrail_cost_usd_total offset 174h)
             and sum by ($job, system, project) (increase(runtrail_cost_usd_total[6h])) > scalar(runtrail:cost_usd_per_day:ceiling) / 40
             ",
         lasts: "30m",

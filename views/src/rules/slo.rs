@@ -13,13 +13,12 @@
 //! gives five failed of 34 in an hour once in 50,000 such hours, and ten of 166
 //! in six hours once in 100,000.
 
-use super::{Alert, Group, RUN, Recording, Severity, query};
+use super::{Alert, Group, Recording, Severity, query};
 
 /// The objective, and all windows up to six hours.
 pub(super) fn fast() -> Group {
     let mut recordings = vec![Recording {
         name: "runtrail:slo_success:objective".to_owned(),
-        labels: &[],
         about: "The share of runs that should succeed. The one number to change.",
         expr: "vector(0.99)".to_owned(),
     }];
@@ -39,7 +38,6 @@ pub(super) fn slow() -> Group {
     let mut recordings: Vec<_> = ["1d", "3d"].into_iter().flat_map(long).collect();
     recordings.push(Recording {
         name: "runtrail:run_duration_seconds:p99_3d".to_owned(),
-        labels: &RUN,
         about: "Of workflows with at least 20 successful runs; a p99 of fewer is the slowest run.",
         expr: query(
             r#"
@@ -66,7 +64,6 @@ fn long(window: &'static str) -> [Recording; 2] {
 fn failed(window: &str) -> Recording {
     Recording {
         name: format!("runtrail:runs_failed:increase{window}"),
-        labels: &RUN,
         about: "",
         expr: query(FAILED).replace("$window", window),
     }
@@ -75,7 +72,6 @@ fn failed(window: &str) -> Recording {
 fn ratio(window: &str) -> Recording {
     Recording {
         name: format!("runtrail:runs_failed:ratio{window}"),
-        labels: &RUN,
         about: "",
         expr: format!("{}\n/\n({} > 0)", query(FAILED), query(COUNTED)).replace("$window", window),
     }
