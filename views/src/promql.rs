@@ -202,11 +202,11 @@ mod tests {
         assert_eq!(labels("absent(up{job=\"a\", instance=~\"b\"})"), ["job"]);
         assert_eq!(
             labels("label_replace(up, \"node\", \"-\", \"instance\", \".*\")"),
-            ["instance", "job", "node"]
+            ["instance", "job", "namespace", "node"]
         );
         assert_eq!(labels("scalar(up)"), [""; 0]);
         assert_eq!(labels("max_over_time(sum by (job) (up)[1h:5m])"), ["job"]);
-        assert_eq!(labels("-up"), ["instance", "job"]);
+        assert_eq!(labels("-up"), ["instance", "job", "namespace"]);
     }
 
     #[test]

@@ -63,8 +63,15 @@ fn every_alert_is_shown_to_fire_and_to_stay_quiet() {
     let mut stays_quiet = BTreeSet::new();
     for path in test_files() {
         let file: TestFile = parsed(&path);
+        // Otherwise promtool takes any order, and a rule may miss what another records.
+        let order = groups().into_iter().map(|group| group.name);
+        assert!(file.group_eval_order.iter().eq(order), "{}", path.display());
         for test in file.tests {
-            assert!(!test.name.is_empty(), "{}: a case says what it shows", path.display());
+            assert!(
+                !test.name.is_empty(),
+                "{}: a case says what it shows",
+                path.display()
+            );
             for case in test.alert_rule_test {
                 match case.exp_alerts.is_empty() {
                     true => stays_quiet.insert(case.alertname),
@@ -74,8 +81,16 @@ fn every_alert_is_shown_to_fire_and_to_stay_quiet() {
         }
     }
     let names: BTreeSet<_> = alerts().map(|alert| alert.name.to_owned()).collect();
-    assert_eq!(names.difference(&fires).collect::<Vec<_>>(), [""; 0], "never fire");
-    assert_eq!(names.difference(&stays_quiet).collect::<Vec<_>>(), [""; 0], "never quiet");
+    assert_eq!(
+        names.difference(&fires).collect::<Vec<_>>(),
+        [""; 0],
+        "never fire"
+    );
+    assert_eq!(
+        names.difference(&stays_quiet).collect::<Vec<_>>(),
+        [""; 0],
+        "never quiet"
+    );
     assert!(fires.union(&stays_quiet).all(|name| names.contains(name)));
 }
 
@@ -123,6 +138,7 @@ fn an_alert_tells_what_is_wrong_in_a_line_and_more_below_it() {
 /// A file of cases for `promtool test rules`, as far as it matters here.
 #[derive(Deserialize)]
 struct TestFile {
+    group_eval_order: Vec<String>,
     tests: Vec<Test>,
 }
 

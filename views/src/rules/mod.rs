@@ -98,9 +98,9 @@ impl Alert {
 /// All rules.
 pub fn groups() -> Vec<Group> {
     vec![
+        limits(),
         slo::fast(),
         slo::slow(),
-        limits(),
         alerts("runtrail-runs", runs::ALERTS),
         alerts("runtrail-waits", waits::ALERTS),
         alerts("runtrail-models", models::ALERTS),
@@ -167,7 +167,7 @@ fn alerts(name: &'static str, alerts: &'static [Alert]) -> Group {
     }
 }
 
-/// The numbers that people change, beside the objective.
+/// The numbers that people change.
 fn limits() -> Group {
     let limit = |name: &str, about, value: &str| Recording {
         name: name.to_owned(),
@@ -178,6 +178,11 @@ fn limits() -> Group {
         name: "runtrail-limits",
         interval: None,
         recordings: vec![
+            limit(
+                "runtrail:slo_success:objective",
+                "The share of runs that should succeed. Change it here.",
+                "0.99",
+            ),
             limit(
                 "runtrail:cost_usd_per_day:ceiling",
                 "What models may cost in a day, in US dollars, all projects together. Change it here.",

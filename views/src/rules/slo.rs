@@ -1,4 +1,4 @@
-//! The objective, and how fast runs fail against it.
+//! How fast runs fail against the objective, which stands in [`super::limits`].
 //!
 //! A run failed when its outcome is `error` or `timeout`. One that somebody
 //! cancelled tells nothing of the workflow, and of one that was abandoned nobody
@@ -15,14 +15,9 @@
 
 use super::{Alert, Group, Recording, Severity, query};
 
-/// The objective, and all windows up to six hours.
+/// All windows up to six hours.
 pub(super) fn fast() -> Group {
-    let mut recordings = vec![Recording {
-        name: "runtrail:slo_success:objective".to_owned(),
-        about: "The share of runs that should succeed. The one number to change.",
-        expr: "vector(0.99)".to_owned(),
-    }];
-    recordings.extend(["5m", "30m", "2h"].map(ratio));
+    let mut recordings = ["5m", "30m", "2h"].map(ratio).to_vec();
     recordings.extend(["1h", "6h"].into_iter().flat_map(long));
     Group {
         name: "runtrail-slo",

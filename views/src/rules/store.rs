@@ -24,12 +24,18 @@ pub(super) const ALERTS: &[Alert] = &[
         description: "The last checkpoint of {{ $labels.job }} {{ $labels.instance }} is {{ $value | humanizeDuration }} old, though events come in. Nothing is lost, but the journal grows, and at its limit nothing more is read.",
     },
     Alert {
+        // Damage is found at a start, before the first scrape, and often in a new
+        // pod: no series is ever seen to rise. But the count itself was kept.
         name: "RuntrailStoreDamaged",
-        expr: "increase(runtrail_store_corrupt_records_total[1h]) > 0",
+        expr: "
+            sum by ($job) (runtrail_store_corrupt_records_total)
+            - sum by ($job) (runtrail_store_corrupt_records_total offset 1h)
+            > 0
+            ",
         lasts: "0m",
         severity: Severity::Ticket,
         summary: "Something on the disk of runtrail is damaged ({{ $labels.job }})",
-        description: "{{ $labels.job }} {{ $labels.instance }} found {{ $value | printf \"%.0f\" }} damaged records on its volume and left them out.",
+        description: "{{ $labels.job }} found {{ $value | printf \"%.0f\" }} damaged records on its volume in the last hour and left them out.",
     },
     Alert {
         name: "RuntrailQuarantined",
