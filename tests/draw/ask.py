@@ -46,8 +46,10 @@ def filled(query, dashboard, prometheus):
     seconds = int(prometheus.end - prometheus.start)
     values = {
         "__rate_interval": f"{4 * prometheus.step}s",
+        "__rate_interval_ms": str(4000 * prometheus.step),
         "__interval": f"{prometheus.step}s",
         "__range_s": str(seconds),
+        "__range_ms": str(1000 * seconds),
         "__range": f"{seconds}s",
     }
     for variable in dashboard["templating"]["list"]:

@@ -13,7 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 import look
@@ -48,7 +48,7 @@ class Drawing:
         lines = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
         self.height = HEAD + lines * LINE + GAP
         self.figure = Figure(figsize=(WIDTH / 100, self.height / 100), dpi=100, facecolor=look.PAGE)
-        self.text(16, HEAD / 2 - 7, dashboard["title"], look.TEXT, 14, weight="semibold")
+        self.text(16, HEAD / 2 - 7, dashboard["title"], look.TEXT, 14, weight="bold")
         self.text(16, HEAD / 2 + 13, dashboard.get("description", ""), look.WEAK, 10)
 
     def text(self, x, y, text, shade, size, ha="left", weight="normal"):
@@ -62,8 +62,8 @@ class Drawing:
 
     def rectangle(self, x, y, w, h, shade):
         at, width, height = self.place(x, y, w, h)
-        self.figure.patches.append(
-            Rectangle(at, width, height, facecolor=shade, edgecolor="none", transform=self.figure.transFigure))
+        # Beneath all axes.
+        self.figure.add_artist(Rectangle(at, width, height, facecolor=shade, edgecolor="none", zorder=-1))
 
     def axes(self, box):
         at, width, height = self.place(box.x, box.y, box.w, box.h)
@@ -73,10 +73,10 @@ class Drawing:
         grid, column = panel["gridPos"], (WIDTH - GAP) / COLUMNS
         box = Box(GAP + grid["x"] * column, HEAD + grid["y"] * LINE, grid["w"] * column - GAP, grid["h"] * LINE - GAP)
         if panel["type"] == "row":
-            return self.text(box.x + 4, box.y + box.h / 2, "⌄  " + panel["title"], look.TEXT, 12, weight="semibold")
+            return self.text(box.x + 4, box.y + box.h / 2, "⌄  " + panel["title"], look.TEXT, 12, weight="bold")
         self.rectangle(box.x, box.y, box.w, box.h, look.BORDER)
         self.rectangle(box.x + 1, box.y + 1, box.w - 2, box.h - 2, look.PANEL)
-        self.text(box.x + 10, box.y + 16, panels.short(panel["title"], box.w - 20, 7), look.TEXT, 11, weight="medium")
+        self.text(box.x + 10, box.y + 16, panels.short(panel["title"], box.w - 20, 7), look.TEXT, 11)
         panels.KINDS[panel["type"]](panel, self, box.inset(left=1, right=1, top=32, bottom=2))
 
     def save(self, path):

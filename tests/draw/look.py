@@ -58,7 +58,7 @@ def duration(value):
         (86400, 3600, " hour"), (math.inf, 86400, " day"),
     ]:
         if size < limit:
-            many = "s" if len(name) > 4 and abs(value / unit) != 1 else ""
+            many = "s" if len(name) >= 4 and number(value / unit) != "1" else ""
             return number(value / unit) + (name + many if size else " s")
     return str(value)
 

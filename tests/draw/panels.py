@@ -56,9 +56,18 @@ def bare_axes(drawing, box):
         side.set_visible(False)
     prometheus = drawing.prometheus
     axes.set_xlim(*over_time([prometheus.start, prometheus.end]))
-    axes.xaxis.set_major_locator(matplotlib.dates.AutoDateLocator(maxticks=max(3, int(box.w / 110))))
+    ticks = moments(prometheus.start, prometheus.end, box.w / 70)
+    axes.set_xticks(over_time(ticks))
     axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M:%S"))
     return axes
+
+
+def moments(start, end, most):
+    """Times that are easily read, at most so many."""
+    for step in (5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400):
+        if (end - start) / step <= most:
+            break
+    return numpy.arange(math.ceil(start / step) * step, end, step)
 
 
 def timeseries(panel, drawing, box):
@@ -228,7 +237,7 @@ def stat(panel, drawing, box):
         if name:
             drawing.text(tile.x + tile.w / 2, middle - size * 0.95, short(name, tile.w - 12), look.TEXT, 9, ha="center")
             middle += size * 0.45
-        drawing.text(tile.x + tile.w / 2, middle, text, shade, size, ha="center", weight="medium")
+        drawing.text(tile.x + tile.w / 2, middle, text, shade, size, ha="center")
 
 
 def bargauge(panel, drawing, box):
@@ -287,7 +296,7 @@ def table(panel, drawing, box):
     line = 26
     for n, head in enumerate(heads):
         x = box.x + sum(widths[:n])
-        is_number = isinstance(rows[0][n], float)
+        is_number = any(isinstance(row[n], float) for row in rows)
         at = dict(x=x + widths[n] - 12, ha="right") if is_number else dict(x=x + 12, ha="left")
         drawing.text(y=box.y + line / 2, text=short(head, widths[n] - 8), shade=look.colour("blue"), size=9, **at)
         for place, row in enumerate(rows[: int((box.h - line) / line)]):
@@ -296,7 +305,7 @@ def table(panel, drawing, box):
                 drawing.rectangle(box.x + 4, y, box.w - 8, 1, look.BORDER)
             shade = look.TEXT
             kind = (fields[n].custom.get("cellOptions") or {}).get("type", "auto")
-            if is_number and kind != "auto" and not math.isnan(row[n]):
+            if isinstance(row[n], float) and kind != "auto" and not math.isnan(row[n]):
                 shade = fields[n].colour(row[n])
                 if kind == "color-background":
                     drawing.rectangle(x + 2, y + 2, widths[n] - 4, line - 3, shade)
@@ -305,18 +314,17 @@ def table(panel, drawing, box):
 
 
 def columns(panel, drawing):
-    """The heads and rows of a table, its frames merged by their labels."""
-    merged, values = {}, []
+    """The heads and rows of a table, as Grafana's `merge` and `organize` make them."""
+    frames, values = [], []
     for target in panel["targets"]:
         name = f"Value #{target['refId']}" if len(panel["targets"]) > 1 else "Value"
         values.append(name)
         query = filled(target["expr"], drawing.dashboard, drawing.prometheus)
-        for labels, value in drawing.prometheus.now(query):
-            labels = {key: one for key, one in labels.items() if key != "__name__"}
-            merged.setdefault(tuple(sorted(labels.items())), {**labels})[name] = value
-    rows = list(merged.values())
+        found = drawing.prometheus.now(query)
+        frames.append([{**labels, name: value} for labels, value in found])
+    rows = merged([frame for frame in frames if frame])
     names = list(dict.fromkeys(key for row in rows for key in row if key not in values)) + values
-    renamed, sorting = {}, None
+    renamed = {}
     for one in panel.get("transformations", []):
         options = one.get("options", {})
         if one["id"] == "organize":
@@ -324,16 +332,28 @@ def columns(panel, drawing):
             order = options.get("indexByName", {})
             names.sort(key=lambda name: order.get(name, 99))
             renamed.update({key: to for key, to in options.get("renameByName", {}).items() if to})
-        elif one["id"] == "sortBy":
-            sorting = options["sort"][0]
-    def cell(row, name):
-        return row.get(name, math.nan if name in values else "")
-    if sorting:
-        back = {to: key for key, to in renamed.items()}
-        field = back.get(sorting["field"], sorting["field"])
-        worst = -1 if sorting.get("desc") else 1
-        rows.sort(key=lambda row: worst * (row[field] if isinstance(row.get(field), float) else -math.inf * worst * -1))
-    return [renamed.get(name, name) for name in names], [[cell(row, name) for name in names] for row in rows]
+    heads = [renamed.get(name, name) for name in names]
+    rows = [[row.get(name, "") for name in names] for row in rows]
+    for sorting in panel.get("options", {}).get("sortBy", []):
+        place = heads.index(sorting["displayName"])
+        known = [row for row in rows if isinstance(row[place], float)]
+        known.sort(key=lambda row: row[place], reverse=sorting.get("desc", False))
+        rows = known + [row for row in rows if not isinstance(row[place], float)]
+    return heads, rows
+
+
+def merged(frames):
+    """One list of rows: those are one that agree in what all frames have."""
+    common = set.intersection(*({key for row in frame for key in row} for frame in frames)) if frames else set()
+    rows = []
+    for frame in frames:
+        for new in frame:
+            def fits(row):
+                return all(row.get(key) == new.get(key) for key in common) and all(
+                    row[key] == value for key, value in new.items() if key in row)
+            found = next((row for row in rows if fits(row)), None)
+            rows.append(dict(new)) if found is None else found.update(new)
+    return rows
 
 
 KINDS = {"timeseries": timeseries, "stat": stat, "gauge": stat, "bargauge": bargauge,

@@ -20,6 +20,7 @@ const MAY_BE_EMPTY: &[(&str, &str)] = &[
 
 /// What a window of Grafana's is here: a few scrapes.
 const RATE_INTERVAL: &str = "10s";
+const RATE_INTERVAL_MS: &str = "10000";
 /// How far apart the points of a panel are.
 const STEP: &str = "2";
 
@@ -108,8 +109,11 @@ fn variables(dashboard: &Value) -> Vec<String> {
 /// The query as Grafana would send it when all of everything is chosen.
 fn filled(query: &str, variables: &[String]) -> String {
     let mut query = query.to_owned();
+    // A name that begins with another stands before it.
     for (name, value) in [
+        ("__rate_interval_ms", RATE_INTERVAL_MS),
         ("__rate_interval", RATE_INTERVAL),
+        ("__range_ms", "60000"),
         ("__range_s", "60"),
         ("__range", "60s"),
         ("__interval", RATE_INTERVAL),

@@ -79,6 +79,7 @@ pub(crate) fn told_otherwise(world: &World) -> Vec<String> {
         ("RuntrailTaskFailingInARow", "workflow", FAILING),
         ("RuntrailSpansRefused", "instance", failing),
         ("RuntrailQuarantined", "instance", failing),
+        ("RuntrailTokensUnpriced", "severity", "info"),
         ("RuntrailWaitingForPersonLong", "workflow", WAITING),
     ];
     let when_the_feed_is_down = [("RuntrailFeedDown", "instance", failing)];
