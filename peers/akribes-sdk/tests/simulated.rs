@@ -140,6 +140,7 @@ fn core() -> Core {
         markers: false,
         repair: false,
         enrich: false,
+        prices: None,
         feeds: vec![Some(1)],
         selection: Selection::default(),
         limits,

@@ -115,6 +115,7 @@ fn ours<'c>(feed: &Feed, chunks: impl IntoIterator<Item = &'c [u8]>) -> Option<S
         markers: true,
         repair: false,
         enrich: false,
+        prices: None,
         feeds: vec![None],
         selection: Selection::default(),
         limits,
