@@ -96,6 +96,7 @@ fn fold(feed: &Feed) {
         limits: Limits::default(),
         repair: false,
         enrich: false,
+        prices: None,
     };
     let mut runs = RunTable::new("akribes", Arc::from("bench"), settings);
     let mut outputs = Vec::new();
