@@ -231,7 +231,6 @@ fn unit(unit: Unit) -> &'static str {
         Unit::Share => "percentunit",
         Unit::Dollars => "currencyUSD",
         Unit::TokensPerSecond => "suffix: tokens/s",
-        Unit::Text => "string",
     }
 }
 

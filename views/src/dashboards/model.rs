@@ -125,8 +125,6 @@ pub enum Unit {
     Dollars,
     /// Tokens a second.
     TokensPerSecond,
-    /// A text: the value of a label.
-    Text,
 }
 
 /// What a colour says.
