@@ -367,9 +367,16 @@ impl Cell {
 }
 
 impl Table {
+    /// The series that say something now.
+    pub(super) fn shown(&self) -> Vec<Arc<Series>> {
+        let mut all = self.all();
+        all.retain(|series| series.is_shown());
+        all
+    }
+
     /// All series, as they are now. The lock is held for a copy of pointers only:
     /// a scrape must not keep the fold waiting.
-    pub(super) fn all(&self) -> Vec<Arc<Series>> {
+    fn all(&self) -> Vec<Arc<Series>> {
         self.read(|table| table.values().cloned().collect())
     }
 
@@ -390,10 +397,9 @@ impl Collector for Collected {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let table = self.table.all();
+        let table = self.table.shown();
         let metrics = table
             .iter()
-            .filter(|series| series.is_shown())
             .map(|series| {
                 let mut metric = series.cell.metric();
                 metric.set_label(

@@ -129,7 +129,7 @@ impl fmt::Debug for Exposition {
 impl Exposed {
     /// A family without series is not there.
     fn write(&self, writer: &mut Writer) {
-        let mut all = self.table.all();
+        let mut all = self.table.shown();
         if all.is_empty() {
             return;
         }
