@@ -202,7 +202,7 @@ pub(crate) fn all(feed: &Feed) {
     assert_eq!((spans, summaries), (feed.spans, feed.runs));
 }
 
-fn settings(limits: Limits) -> CoreSettings {
+pub(crate) fn settings(limits: Limits) -> CoreSettings {
     CoreSettings {
         system: "akribes".into(),
         source: "bench".into(),
