@@ -234,6 +234,7 @@ fn what_ended_badly_is_shown_and_what_went_well_only_by_its_time() {
         r#"task_duration_seconds_bucket{task="t",workflow="w",le="0.5"} 3 # {span_id="08"} 0.3 1700000008.007"#,
         r#"tasks_finished_total{outcome="failed",task="t",workflow="w"} 1 # {span_id="07"} 1 1700000007.007"#,
         r#"tasks_finished_total{outcome="unable",task="t",workflow="w"} 1 # {span_id="08"} 1 1700000008.007"#,
+        r#"time_per_output_token_seconds_bucket{model="gpt-5",provider="openai",workflow="w",le="0.01"} 3 # {span_id="08"} 0.01 1700000008.007"#,
         r#"time_to_first_chunk_seconds_bucket{model="gpt-5",provider="openai",workflow="w",le="0.08"} 3 # {span_id="08"} 0.05 1700000008.007"#,
         r#"tool_calls_total{outcome="failed",server="web",tool="find",workflow="w"} 1 # {span_id="0a"} 1 1700000010.007"#,
         r#"tool_duration_seconds_bucket{outcome="failed",server="web",tool="find",workflow="w",le="0.025"} 1 # {span_id="0a"} 0.02 1700000010.007"#,
