@@ -21,7 +21,7 @@ import panels
 from ask import Prometheus
 
 WIDTH, COLUMNS, LINE, GAP, HEAD = 1500, 24, 36, 8, 54
-COLOURS = 160
+COLOURS = 255
 
 
 @dataclass

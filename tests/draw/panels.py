@@ -56,8 +56,9 @@ def bare_axes(drawing, box):
         side.set_visible(False)
     prometheus = drawing.prometheus
     axes.set_xlim(*over_time([prometheus.start, prometheus.end]))
-    ticks = moments(prometheus.start, prometheus.end, box.w / 70)
-    axes.set_xticks(over_time(ticks))
+    # The last label must not stand over the edge.
+    room = 24 / box.w * (prometheus.end - prometheus.start)
+    axes.set_xticks(over_time(moments(prometheus.start, prometheus.end - room, box.w / 70)))
     axes.xaxis.set_major_formatter(matplotlib.dates.DateFormatter("%H:%M:%S"))
     return axes
 
@@ -76,7 +77,7 @@ def timeseries(panel, drawing, box):
     if not series:
         return nothing(panel, drawing, box)
     box = draw_legend(panel, drawing, box, series)
-    axes = bare_axes(drawing, box.inset(left=62, right=12, top=6, bottom=22))
+    axes = bare_axes(drawing, box.inset(left=78, right=12, top=6, bottom=22))
     axes.grid(color=look.GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     top = draw_series(axes, series, drawing)
@@ -84,14 +85,25 @@ def timeseries(panel, drawing, box):
     low = min([0] + [value for one in series for value in one[3] if not math.isnan(value)])
     if defaults["max"] is not None:
         top = defaults["max"]
-    span = (top - low) or 1
-    axes.set_ylim(low - (0.02 * span if low < 0 else 0), top + (0.06 * span if defaults["max"] is None else 0))
+    height = (top - low) or 1
+    axes.set_ylim(low, top + (0.06 * height if defaults["max"] is None else 0))
     field = series[0][4]
-    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(max(3, int(box.h / 42))))
-    axes.yaxis.set_major_formatter(lambda value, _: field.written(value))
+    axes.set_yticks(heights(low, top, field["unit"], max(2, int(box.h / 42))))
+    axes.set_yticklabels([field.written(value) for value in axes.get_yticks()])
     draw_thresholds(axes, defaults)
     draw_exemplars(panel, drawing, axes)
     axes.set_xlim(*over_time([drawing.prometheus.start, drawing.prometheus.end]))
+
+
+def heights(low, top, unit, most):
+    """Round values, at most about so many."""
+    least = ((top - low) or 1) / most
+    if unit == "bytes":
+        step = 2 ** math.ceil(math.log2(least))
+    else:
+        power = 10 ** math.floor(math.log10(least))
+        step = next(one * power for one in (1, 2, 2.5, 5, 10) if one * power >= least * 0.999)
+    return numpy.arange(math.ceil(low / step) * step, top + step / 100, step)
 
 
 def draw_series(axes, series, drawing):
@@ -139,11 +151,24 @@ def draw_exemplars(panel, drawing, axes):
     for target in panel["targets"]:
         if target.get("exemplar"):
             query = filled(target["expr"], drawing.dashboard, drawing.prometheus)
-            found = drawing.prometheus.exemplars(query)
+            found = thinned(drawing.prometheus.exemplars(query), 4 * drawing.prometheus.step)
             low, high = axes.get_ylim()
             heights = [min(max(value, low), high * 0.97) for _, value in found]
             axes.scatter(over_time([time for time, _ in found]), heights, marker="D", s=9,
                          color="#6ed0e0", linewidth=0, alpha=0.8, zorder=5)
+
+
+def thinned(exemplars, width):
+    """As Grafana: of those that lie close, the highest, and those well below one that is shown."""
+    if not exemplars:
+        return []
+    apart = 2 * numpy.std([value for _, value in exemplars])
+    shown = {}
+    for time, value in sorted(exemplars, key=lambda one: -one[1]):
+        nearby = shown.setdefault(int(time / width), [])
+        if not nearby or nearby[-1][1] - value > apart:
+            nearby.append((time, value))
+    return [one for nearby in shown.values() for one in nearby]
 
 
 def draw_legend(panel, drawing, box, series):
@@ -274,7 +299,7 @@ def heatmap(panel, drawing, box):
     counts = numpy.array([[rows[border].get(time, 0) for time in moments] for border in borders])
     counts = numpy.diff(numpy.nan_to_num(counts), axis=0, prepend=0).clip(min=0)
     counts[counts == 0] = numpy.nan
-    axes = bare_axes(drawing, box.inset(left=62, right=12, top=6, bottom=22))
+    axes = bare_axes(drawing, box.inset(left=78, right=12, top=6, bottom=22))
     edges = over_time(moments + [moments[-1] + drawing.prometheus.step])
     shades = LinearSegmentedColormap.from_list("oranges", ["#4a2c12", "#c4620e", "#ff9830", "#ffe0b3"])
     axes.pcolormesh(edges, range(len(borders) + 1), counts, cmap=shades)

@@ -13,11 +13,12 @@ use crate::peers::Peers;
 use crate::rules::shipped;
 use crate::world::{Pace, World};
 
-/// As in the demo.
+/// As in the demo, with more runs, and models that are not so quick.
 const PACE: Pace = Pace {
     speed: 10.0,
     runs_per_minute: 90.0,
     failure_share: 0.1,
+    chunks_per_second: 12.0,
     scrape_every: "2s",
 };
 

@@ -32,6 +32,7 @@ const QUICK: Pace = Pace {
     speed: 40.0,
     runs_per_minute: 300.0,
     failure_share: 0.2,
+    chunks_per_second: 30.0,
     scrape_every: "1s",
 };
 

@@ -49,6 +49,10 @@ impl Watched {
         if !checked.status.success() || !said.is_empty() {
             wrong.push(format!("promtool says of the page: {said}"));
         }
+        let page = std::fs::read_to_string(self.page("").path()).unwrap();
+        for line in page.lines().filter(|line| line.ends_with(" NaN")) {
+            wrong.push(format!("the page has a series that says nothing: {line}"));
+        }
         // `./test` says which Python has the parser, and then it must be there.
         let Some(python) = std::env::var_os("RUNTRAIL_TEST_PYTHON") else {
             eprintln!("skipped: nobody says which Python reads OpenMetrics; ./test does");

@@ -36,7 +36,7 @@ enrich: false
 prices:
   taken: 2026-05-01
   models:
-    - { model: gpt-*, input: 1.25, output: 10 }
+    - { model: claude-*, input: 1, output: 5, cache_read: 0.1 }
 ";
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -49,6 +49,7 @@ pub(crate) struct Pace {
     pub(crate) runs_per_minute: f64,
     /// The part of the busy one's runs that fail.
     pub(crate) failure_share: f64,
+    pub(crate) chunks_per_second: f64,
     /// How often Prometheus scrapes.
     pub(crate) scrape_every: &'static str,
 }
@@ -155,6 +156,7 @@ fn busy(pace: Pace) -> SimSettings {
             speed: pace.speed,
             scripts: scripts.map(str::to_owned).collect(),
             failure_share: pace.failure_share,
+            chunks_per_second: pace.chunks_per_second,
             projects: 2,
             ..WorkloadSettings::default()
         },
