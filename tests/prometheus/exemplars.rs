@@ -1,7 +1,7 @@
 //! From a number to the run behind it: exemplars as Prometheus keeps them,
 //! held against the spans that the backend has.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Attribute;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -26,7 +26,7 @@ const CARRIERS: [&str; 9] = [
 ];
 
 /// Spans by trace id and span id, both in hexadecimal.
-type Spans = HashMap<(String, String), Span>;
+type Spans = BTreeMap<(String, String), Span>;
 
 struct Exemplar {
     carrier: &'static str,

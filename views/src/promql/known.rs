@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use runtrail::admin::process;
-use runtrail::metrics::catalogue::{CATALOGUE, Descriptor, Kind, Label, RUN_LABELS};
+use runtrail::metrics::catalogue::{CATALOGUE, Descriptor, Kind, Label};
 
 use super::{labels, without_variables};
 
@@ -13,41 +13,6 @@ const OF_THE_TARGET: [&str; 3] = ["instance", "job", "namespace"];
 
 /// What Prometheus itself tells of each target.
 const OF_THE_SCRAPE: [&str; 3] = ["up", "scrape_duration_seconds", "scrape_samples_scraped"];
-
-/// Agreed upon, and not in the catalogue yet: the name, whether it counts, and
-/// the labels beside those of runs.
-const TO_COME: [(&str, Sort, &[&str]); 6] = [
-    (
-        "runtrail_runs_open_oldest_timestamp_seconds",
-        Sort::Gauge,
-        &[],
-    ),
-    (
-        "runtrail_runs_waiting_oldest_timestamp_seconds",
-        Sort::Gauge,
-        &["kind"],
-    ),
-    (
-        "runtrail_time_per_output_token_seconds_bucket",
-        Sort::Counter,
-        &["provider", "model", "le"],
-    ),
-    (
-        "runtrail_time_per_output_token_seconds_sum",
-        Sort::Counter,
-        &["provider", "model"],
-    ),
-    (
-        "runtrail_time_per_output_token_seconds_count",
-        Sort::Counter,
-        &["provider", "model"],
-    ),
-    (
-        "runtrail_tokens_unpriced_total",
-        Sort::Counter,
-        &["provider", "model"],
-    ),
-];
 
 /// The metrics that queries may use, by name.
 #[derive(Debug, Clone)]
@@ -80,11 +45,6 @@ impl Known {
         let mut known = Self {
             metrics: BTreeMap::new(),
         };
-        for (name, sort, labels) in TO_COME {
-            let labels = labels.iter().map(|label| (*label, None));
-            let of_runs = RUN_LABELS.iter().map(|label| (label.name(), None));
-            known.insert(name, sort, labels.chain(of_runs));
-        }
         for descriptor in CATALOGUE {
             known.insert_exported(descriptor);
         }
