@@ -269,6 +269,7 @@ fn export() -> Row {
             )
             .unit(Unit::PerMinute)
             .nothing("none")
+            .colour("invalid", Colour::Bad)
             .query(
                 "{{reason}}",
                 "sum by (reason) (rate(runtrail_spans_refused_total{OF_RUNTRAIL}EACH)) * 60 > 0",
@@ -276,11 +277,10 @@ fn export() -> Row {
             lines(
                 Look::Lines,
                 "Outbox",
-                "Bytes that wait to be sent, against those that may. Rising: the backend is slower than the runs, or away.",
+                "Bytes that wait to be sent. Rising: the backend is slower than the runs, or away.",
             )
             .unit(Unit::Bytes)
-            .query("waiting {{instance}}", "runtrail_outbox_bytes{OF_RUNTRAIL}")
-            .query("limit {{instance}}", "runtrail_outbox_limit_bytes{OF_RUNTRAIL}"),
+            .query("{{instance}}", "runtrail_outbox_bytes{OF_RUNTRAIL}"),
             lines(
                 Look::Lines,
                 "Oldest batch that waits",
@@ -324,14 +324,14 @@ fn store() -> Row {
             ),
             numbers(
                 "Since the last checkpoint",
-                "How long ago the state of the open runs was last written to disk. The longer, the longer a start takes.",
+                "How long ago the state of the open runs was last written to disk, where something happened since. The longer, the longer a start takes.",
             )
             .unit(Unit::Seconds)
             .thresholds(OLD)
-            .nothing("no store, or none yet")
+            .nothing("nothing to save")
             .query(
                 "checkpoint",
-                "time() - min(runtrail_checkpoint_last_success_timestamp_seconds{OF_RUNTRAIL})",
+                "time() - min(runtrail_checkpoint_last_success_timestamp_seconds{OF_RUNTRAIL} and on (job, instance) sum by (job, instance) (increase(runtrail_events_total{OF_RUNTRAIL}[10m])) > 0)",
             ),
             numbers(
                 "Owed",
@@ -380,13 +380,12 @@ fn store() -> Row {
             Panel::new(
                 Look::Lines,
                 "Journal",
-                "Bytes of accepted events that are kept until their spans are safe, against those that may. A saw is as it should be: a checkpoint cuts it.",
+                "Bytes of accepted events that are kept until their spans are safe. A saw is as it should be: a checkpoint cuts it.",
             )
             .size(16, 5)
             .unit(Unit::Bytes)
             .nothing("no store")
-            .query("kept {{instance}}", "runtrail_journal_bytes{OF_RUNTRAIL}")
-            .query("limit {{instance}}", "runtrail_journal_limit_bytes{OF_RUNTRAIL}"),
+            .query("{{instance}}", "runtrail_journal_bytes{OF_RUNTRAIL}"),
         ],
     }
 }
@@ -437,11 +436,10 @@ fn process() -> Row {
 .query("{{instance}}", "rate(process_cpu_seconds_total{OF_RUNTRAIL}EACH)"),
             lines(
                 "Files and threads",
-                "Open files against those that may be open, and threads.",
+                "Open files and sockets, and threads.",
             )
             .size(8, 7)
 .query("files {{instance}}", "process_open_fds{OF_RUNTRAIL}")
-            .query("files at most {{instance}}", "process_max_fds{OF_RUNTRAIL}")
             .query("threads {{instance}}", "process_threads{OF_RUNTRAIL}"),
         ],
     }
