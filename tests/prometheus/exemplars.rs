@@ -158,3 +158,45 @@ fn attribute<'s>(span: &'s Span, key: &str) -> Option<&'s str> {
         _ => None,
     }
 }
+
+#[test]
+fn an_exemplar_that_leads_astray_is_told() {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::trace::v1::Status;
+
+    let exemplar = Exemplar {
+        carrier: "runtrail_runs_finished_total",
+        labels: serde_json::json!({"workflow": "review", "outcome": "error"}),
+        ids: Default::default(),
+        timestamp: 5.0,
+    };
+    let root = Span {
+        name: "invoke_workflow review".to_owned(),
+        end_time_unix_nano: 5_000_000_000,
+        attributes: vec![KeyValue {
+            key: "runtrail.outcome".to_owned(),
+            value: Some(AnyValue {
+                value: Some(Attribute::StringValue("error".to_owned())),
+            }),
+            ..KeyValue::default()
+        }],
+        status: Some(Status {
+            code: StatusCode::Error as i32,
+            ..Status::default()
+        }),
+        ..Span::default()
+    };
+    assert_eq!(difference(&exemplar, &root), None);
+    let changes: [fn(&mut Span); 5] = [
+        |span| span.name = "invoke_workflow triage".to_owned(),
+        |span| span.parent_span_id = vec![1],
+        |span| span.attributes.clear(),
+        |span| span.status = None,
+        |span| span.end_time_unix_nano += 1_000_000_000,
+    ];
+    for change in changes {
+        let mut other = root.clone();
+        change(&mut other);
+        assert!(difference(&exemplar, &other).is_some(), "{other:?}");
+    }
+}
