@@ -73,10 +73,10 @@ fn fits(panel: &Value, target: &Value) -> Result<(), String> {
         .skip(1)
         .filter_map(|rest| Some(rest.split_once("}}")?.0.to_owned()))
         .collect();
-    // An instance is the one of its job.
+    // An instance is the one of its job, and that of its namespace.
     let all_named = labels
         .iter()
-        .all(|label| named.contains(label) || label == "job");
+        .all(|label| named.contains(label) || label == "job" || label == "namespace");
     if all_named && named.is_subset(&labels) {
         return Ok(());
     }
