@@ -1,0 +1,116 @@
+{{- define "runtrail.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* 52 characters: the controller of a StatefulSet adds a hash to a label. */}}
+{{- define "runtrail.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains (include "runtrail.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "runtrail.name" .) | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "runtrail.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "runtrail.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "runtrail.labels" -}}
+{{ include "runtrail.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "runtrail.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "runtrail.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "runtrail.image" -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "runtrail.tokenSecret" -}}
+{{- if .Values.server.token.existingSecret -}}
+{{- .Values.server.token.existingSecret -}}
+{{- else if .Values.server.token.value -}}
+{{- include "runtrail.fullname" . }}-token
+{{- end -}}
+{{- end -}}
+
+{{/* What the store takes at most: two checkpoints while one is written. */}}
+{{- define "runtrail.storeMiB" -}}
+{{- $store := .Values.store -}}
+{{- add (int $store.journalMiB) (int $store.outboxMiB) (int $store.quarantineMiB) (mul 2 (int $store.checkpointMiB)) -}}
+{{- end -}}
+
+{{/* With an eighth for block sizes and surprises: no pod is evicted for its store. */}}
+{{- define "runtrail.storeLimitMiB" -}}
+{{- $least := int (include "runtrail.storeMiB" .) -}}
+{{- add $least (div $least 8) 64 -}}
+{{- end -}}
+
+{{/* A volume also holds its file system. */}}
+{{- define "runtrail.storeSize" -}}
+{{- default (printf "%dMi" (mul 2 (int (include "runtrail.storeMiB" .)))) .Values.store.size -}}
+{{- end -}}
+
+{{/* The port of a URL. */}}
+{{- define "runtrail.port" -}}
+{{- $host := (urlParse .).host -}}
+{{- if regexMatch ":[0-9]+$" $host -}}
+{{- regexFind "[0-9]+$" $host -}}
+{{- else if hasPrefix "https:" . -}}443
+{{- else -}}80
+{{- end -}}
+{{- end -}}
+
+{{/* What no schema can say. Each sentence tells what to do. */}}
+{{- define "runtrail.validate" -}}
+{{- $values := .Values -}}
+{{- if not $values.server.url -}}
+{{- fail "server.url is not set: say where the workflow server is, such as http://akribes.akribes.svc:3001" -}}
+{{- end -}}
+{{- if and $values.server.token.existingSecret $values.server.token.value -}}
+{{- fail "server.token.existingSecret and server.token.value are both set: one of them is enough" -}}
+{{- end -}}
+{{- if and (eq $values.store.kind "existingClaim") (not $values.store.existingClaim) -}}
+{{- fail "store.kind is existingClaim, but store.existingClaim names none" -}}
+{{- end -}}
+{{- if and (eq $values.mode "sidecar") (eq $values.store.kind "claim") -}}
+{{- fail "store.kind is claim, which a sidecar cannot have: set it to emptyDir, or to existingClaim" -}}
+{{- end -}}
+{{- if and $values.monitoring.annotations $values.monitoring.monitor.enabled -}}
+{{- fail "monitoring.annotations and monitoring.monitor.enabled are both set: everything would be scraped twice" -}}
+{{- end -}}
+{{- $own := dict "source.url" "server.url" "source.projects" "server.projects" "source.token" "server.token" "source.token_file" "server.token" "source.ca_file" "server.tls.caSecret" "source.client_certificate_file" "server.tls.clientCertificateSecret" "source.client_key_file" "server.tls.clientCertificateSecret" "export.endpoint" "backend.endpoint" "export.protocol" "backend.protocol" "export.headers" "backend.headersSecret" "export.ca_file" "backend.tls.caSecret" "export.client_certificate_file" "backend.tls.clientCertificateSecret" "export.client_key_file" "backend.tls.clientCertificateSecret" "store.dir" "store.kind" "store.journal_bytes_max" "store.journalMiB" "store.outbox_bytes_max" "store.outboxMiB" "store.quarantine_bytes_max" "store.quarantineMiB" "memory_max" "memoryMaxMiB" "drain_max" "drainMaxSeconds" -}}
+{{- range $key, $value := $own -}}
+{{- $path := splitList "." $key -}}
+{{- $there := $values.config -}}
+{{- range $path -}}
+{{- $there = ternary (get (default dict $there) .) "" (kindIs "map" $there) -}}
+{{- end -}}
+{{- if $there -}}
+{{- fail (printf "config.%s is set, which has a value of its own: set %s instead" $key $value) -}}
+{{- end -}}
+{{- end -}}
+{{- with (get $values.config "listen") -}}
+{{- if hasKey . "metrics" -}}
+{{- fail "config.listen.metrics is set, but probes and Service look for port 9464: leave it as it is" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
