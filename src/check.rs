@@ -9,7 +9,7 @@ use crate::export::advice::shown;
 use crate::export::{self, ProbeAnswer};
 use crate::net::secret::TokenSource;
 use crate::sidecar::bind;
-use crate::sidecar::budget::{Budget, Size};
+use crate::sidecar::budget::{Budget, Size, checkpoint_bytes_max, store_bytes_max};
 use crate::source;
 use crate::store::StoreDir;
 use crate::store::quarantine::{self, Listing};
@@ -103,7 +103,13 @@ fn store(config: &Config) -> String {
         ("quarantine", store.quarantine_bytes_max),
     ];
     let parts = parts.map(|(part, bytes)| format!("{part} {}", Size(bytes)));
-    format!("{}, at most: {}", dir.display(), parts.join(", "))
+    format!(
+        "{}, at most {}: {}, and two checkpoints of at most {}",
+        dir.display(),
+        Size(store_bytes_max(config)),
+        parts.join(", "),
+        Size(checkpoint_bytes_max(config))
+    )
 }
 
 fn prices(config: &Config) -> String {

@@ -194,3 +194,25 @@ fn a_secret_in_an_error_message_is_not_written_down_whatever_is_captured() {
         assert!(task.is_some_and(|task| attribute(task, "error.type").is_some()));
     }
 }
+
+#[test]
+fn open_runs_take_no_more_on_disk_than_they_may_hold_in_memory() {
+    let mut settings = settings(true);
+    settings.limits.open_runs_bytes_max = 2 << 20;
+    let bound = settings.limits.open_runs_bytes_max;
+    // Small ones until some are closed, and such with texts until texts are left out.
+    for (runs, text_bytes) in [(4_000, 8), (400, 4_000)] {
+        let mut core = core(settings.clone());
+        for run in 0..runs {
+            let id = format!("6513270e-1234-4abc-8def-{run:012}");
+            let mut feed = Feed::of_run("review", &id);
+            feed.start().at(5).task("a");
+            feed.chunk("a", "t1", &"x".repeat(text_bytes));
+            core.handle_bytes(0, &feed.sse(3), Some(Time(1)));
+            batches(&mut core);
+        }
+        let saved: usize = core.save().map(|part| part.bytes.len()).sum();
+        assert!(core.open_runs() < runs || saved > bound / 3, "it is felt");
+        assert!(saved < bound, "{saved}");
+    }
+}

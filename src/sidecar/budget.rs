@@ -221,6 +221,26 @@ impl fmt::Display for Budget {
     }
 }
 
+/// The most that the store takes on its volume: one of its checkpoints is written
+/// while the one before it is still there.
+pub const fn store_bytes_max(config: &Config) -> usize {
+    let store = &config.store;
+    store.journal_bytes_max
+        + store.outbox_bytes_max
+        + store.quarantine_bytes_max
+        + 2 * checkpoint_bytes_max(config)
+}
+
+/// The most that one checkpoint takes. Open runs are smaller there than in memory,
+/// but for what rough accounting may miss.
+pub const fn checkpoint_bytes_max(config: &Config) -> usize {
+    let limits = &config.limits;
+    limits.open_runs_bytes_max / 4 * 5
+        + limits.sealed_runs_max * SEALED_RUN_BYTES
+        + limits.metric_series_max * SERIES_STORED_BYTES
+        + limits.owed_runs_bytes_max
+}
+
 /// A number of bytes, for people.
 #[derive(Debug, Clone, Copy)]
 pub struct Size(pub usize);
@@ -308,6 +328,19 @@ mod tests {
         // Who asks for logs may owe as well.
         assert_eq!(with("true", "false"), neither + (56 << 20));
         assert_eq!(with("true", "true"), with("true", "false"));
+    }
+
+    #[test]
+    fn a_store_takes_its_parts_and_two_checkpoints() {
+        let store = config(&[
+            ("RUNTRAIL_STORE_DIR", "/var/lib/runtrail"),
+            ("RUNTRAIL_STORE_JOURNAL_BYTES_MAX", "100MiB"),
+            ("RUNTRAIL_STORE_OUTBOX_BYTES_MAX", "200MiB"),
+            ("RUNTRAIL_STORE_QUARANTINE_BYTES_MAX", "300MiB"),
+        ]);
+        let checkpoint = checkpoint_bytes_max(&store);
+        assert!((64 << 20..100 << 20).contains(&checkpoint), "{checkpoint}");
+        assert_eq!(store_bytes_max(&store), (600 << 20) + 2 * checkpoint);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What an operator looks at, and what wakes one: the dashboards, the alerts and
 //! their recording rules, each written once, as data.
 //!
-//! The files in `dashboards/` and `deploy/prometheus/` are written from here by
+//! The files in `dashboards/` and `deploy/prometheus/`, and their copies in the Helm
+//! chart, are written from here by
 //! `cargo run -p runtrail-views`. A test fails when one of them is not what this
 //! writes, or when a query uses a metric or a label that runtrail does not export.
 
+pub mod chart;
 pub mod dashboards;
 pub mod promql;
 pub mod rules;
@@ -24,5 +26,6 @@ pub struct Written {
 pub fn files() -> anyhow::Result<Vec<Written>> {
     let mut files = dashboards::files()?;
     files.extend(rules::files()?);
+    files.extend(chart::copies(&files));
     Ok(files)
 }

@@ -69,6 +69,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- default (printf "%dMi" (mul 2 (int (include "runtrail.storeMiB" .)))) .Values.store.size -}}
 {{- end -}}
 
+{{/* A quantity of Kubernetes, such as 1.5Gi, in whole MiB. */}}
+{{- define "runtrail.mib" -}}
+{{- $quantity := toString . -}}
+{{- $bytes := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 "Ei" 1152921504606846976 -}}
+{{- $unit := regexFind "[a-zA-Z]*$" $quantity -}}
+{{- if not (hasKey $bytes $unit) -}}
+{{- fail (printf "%s is no size: write it like 512Mi or 2Gi" $quantity) -}}
+{{- end -}}
+{{- divf (mulf (trimSuffix $unit $quantity | float64) (get $bytes $unit | float64)) 1048576 | int64 -}}
+{{- end -}}
+
 {{/* The port of a URL. */}}
 {{- define "runtrail.port" -}}
 {{- $host := (urlParse .).host -}}
@@ -93,6 +104,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- if and (eq $values.mode "sidecar") (eq $values.store.kind "claim") -}}
 {{- fail "store.kind is claim, which a sidecar cannot have: set it to emptyDir, or to existingClaim" -}}
+{{- end -}}
+{{- $room := int (include "runtrail.storeLimitMiB" .) -}}
+{{- if and (eq $values.store.kind "claim") (lt (int (include "runtrail.mib" (include "runtrail.storeSize" .))) $room) -}}
+{{- fail (printf "store.size is %s, but the bounds of the store need %dMi: make it larger, or lower store.outboxMiB" $values.store.size $room) -}}
+{{- end -}}
+{{- $memory := dig "limits" "memory" "" $values.resources -}}
+{{- $least := div (add (mul 5 (int $values.memoryMaxMiB)) 3) 4 -}}
+{{- if and $memory (lt (int (include "runtrail.mib" $memory)) (int $least)) -}}
+{{- fail (printf "resources.limits.memory is %s, but memoryMaxMiB of %d needs %dMi: raise one, or lower the other" (toString $memory) (int $values.memoryMaxMiB) $least) -}}
 {{- end -}}
 {{- if and $values.monitoring.annotations $values.monitoring.monitor.enabled -}}
 {{- fail "monitoring.annotations and monitoring.monitor.enabled are both set: everything would be scraped twice" -}}
