@@ -52,6 +52,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* Each feed has room of its own: what is usual has it for two. */}}
+{{- define "runtrail.memoryMaxMiB" -}}
+{{- $further := max 0 (sub (len .Values.server.projects) 2) -}}
+{{- add (int .Values.memoryMaxMiB) (mul 17 $further) -}}
+{{- end -}}
+
 {{/* What the store takes at most: two checkpoints while one is written. */}}
 {{- define "runtrail.storeMiB" -}}
 {{- $store := .Values.store -}}
@@ -110,9 +116,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- fail (printf "store.size is %s, but the bounds of the store need %dMi: make it larger, or lower store.outboxMiB" $values.store.size $room) -}}
 {{- end -}}
 {{- $memory := dig "limits" "memory" "" $values.resources -}}
-{{- $least := div (add (mul 5 (int $values.memoryMaxMiB)) 3) 4 -}}
+{{- $most := int (include "runtrail.memoryMaxMiB" .) -}}
+{{- $least := div (add (mul 5 $most) 3) 4 -}}
 {{- if and $memory (lt (int (include "runtrail.mib" $memory)) (int $least)) -}}
-{{- fail (printf "resources.limits.memory is %s, but memoryMaxMiB of %d needs %dMi: raise one, or lower the other" (toString $memory) (int $values.memoryMaxMiB) $least) -}}
+{{- fail (printf "resources.limits.memory is %s, but memoryMaxMiB, which comes to %d with these projects, needs %dMi: raise one, or lower the other" (toString $memory) $most $least) -}}
 {{- end -}}
 {{- if and $values.monitoring.annotations $values.monitoring.monitor.enabled -}}
 {{- fail "monitoring.annotations and monitoring.monitor.enabled are both set: everything would be scraped twice" -}}

@@ -86,7 +86,7 @@ and under volumes:
 {{- end -}}
 
 {{- define "runtrail.resources" -}}
-{{- $limit := printf "%dMi" (div (add (mul 4 (int .Values.memoryMaxMiB)) 2) 3) -}}
+{{- $limit := printf "%dMi" (div (add (mul 4 (int (include "runtrail.memoryMaxMiB" .))) 2) 3) -}}
 {{- $derived := dict "limits" (dict "memory" $limit) -}}
 {{- if eq .Values.store.kind "emptyDir" -}}
 {{- $space := printf "%sMi" (include "runtrail.storeLimitMiB" .) -}}
@@ -151,7 +151,7 @@ and under volumes:
   value: {{ printf "%dMiB" (int .Values.store.quarantineMiB) }}
 {{- end }}
 - name: RUNTRAIL_MEMORY_MAX
-  value: {{ printf "%dMiB" (int .Values.memoryMaxMiB) }}
+  value: {{ include "runtrail.memoryMaxMiB" . }}MiB
 - name: RUNTRAIL_DRAIN_MAX
   value: {{ printf "%ds" (int .Values.drainMaxSeconds) }}
 {{- with .Values.extraEnv }}
