@@ -238,19 +238,24 @@ fn dearest_models() -> Panel {
     Panel::new(
         Look::Table { worst_by: 0 },
         "Models, dearest first",
-        "What each model cost in the time shown, who told it, and what a million of its tokens came to, both directions together. Two models of one quality: this tells which to take.",
+        "What each model cost in the time shown, what a million of its tokens came to, both directions together, and how much of the cost comes from the configured prices, not from the server. Two models of one quality: this tells which to take.",
     )
     .nothing(NO_COST)
     .column(
         "Cost",
         Unit::Dollars,
-        "sum by (provider, model, basis) (increase(runtrail_cost_usd_total{OF_RUNS}[$__range])) > 0",
+        "sum by (provider, model) (increase(runtrail_cost_usd_total{OF_RUNS}[$__range])) > 0",
     )
     .column(
         "A million tokens",
         Unit::Dollars,
         "sum by (provider, model) (increase(runtrail_cost_usd_total{OF_RUNS}[$__range])) * 1000000
         / (sum by (provider, model) (increase(runtrail_tokens_total{OF_RUNS}[$__range])) > 0)",
+    )
+    .column(
+        "By configured prices",
+        Unit::Dollars,
+        "sum by (provider, model) (increase(runtrail_cost_usd_total{OF_RUNS, basis=\"price_table\"}[$__range])) > 0",
     )
 }
 

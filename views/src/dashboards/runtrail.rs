@@ -380,7 +380,7 @@ fn store() -> Row {
             Panel::new(
                 Look::Lines,
                 "Journal",
-                "Bytes of accepted events that are kept until their spans are safe. A saw is as it should be: a checkpoint cuts it.",
+                "Bytes of accepted events that are kept until their spans are safe. Whole files of it go with a checkpoint, so it rises for a while and falls at once.",
             )
             .size(16, 5)
             .unit(Unit::Bytes)
