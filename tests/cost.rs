@@ -370,39 +370,3 @@ fn a_core_goes_on_under_the_prices_that_it_was_saved_with_until_it_is_told_other
     let told = ["price_table anthropic claude-sonnet 4910", UNPRICED[0]];
     assert_eq!(counted(&mut next), told);
 }
-
-/// The parts of a core as the first stores have them: without what stands behind.
-fn as_before(core: &Core) -> Vec<Part> {
-    let parts = core.save();
-    parts
-        .map(|mut part| {
-            let behind = match part.tag {
-                1 => postcard_len(&configured(2.0).prices),
-                // No run is owed; nothing was spent.
-                2 => 1,
-                _ => 1 + 8,
-            };
-            part.bytes.truncate(part.bytes.len() - behind);
-            part
-        })
-        .collect()
-}
-
-fn postcard_len(prices: &Option<Arc<PriceTable>>) -> usize {
-    postcard::to_stdvec(prices)
-        .expect("it can be written")
-        .len()
-}
-
-#[test]
-fn a_checkpoint_from_before_there_were_prices_is_read() {
-    let (before, _) = first_life(2, false);
-    let settings = configured(2.0);
-    let mut next = Core::restore(settings.clone(), as_before(&before)).expect("an older one");
-    assert_eq!(next.open_runs(), 1);
-    next.resume(&settings, true, after(100));
-    next.handle_connect(0, Some(after(101)));
-    give_log(&mut next, &feed(0.0));
-    tell(&mut next, None, None);
-    assert_eq!(counted(&mut next).len(), 2);
-}

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use crate::run::RunSettings;
 use crate::run::finished::RunFacts;
 use crate::run::outputs::{GapCause, Wish};
-use crate::run::prices::PriceTable;
 use crate::run::table::NoAnswer;
 use crate::wire::event::RunRef;
 use crate::wire::item::LogPage;
@@ -25,8 +24,7 @@ use crate::wire::time::Time;
 /// How an entry begins.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Head<'a> {
-    /// A process began to listen, under these settings; a step tells prices, if
-    /// there are any.
+    /// A process began to listen, under these settings.
     Life {
         settings: Box<RunSettings>,
         feeds: Vec<Option<i64>>,
@@ -111,8 +109,6 @@ pub(super) enum Step<'a, E> {
     Page(LogPage),
     /// A page of a run's log that cannot be read.
     BadPage,
-    /// What models cost.
-    Prices(Box<PriceTable>),
 }
 
 /// Entries that have been written, and the one that is being written.

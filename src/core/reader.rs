@@ -120,7 +120,7 @@ impl Taker<'_> {
             Step::Rejected(rejection) => self.digest.reject(rejection),
             Step::Delay(delay) => self.digest.delay(delay),
             // These belong to other entries, or to the feed's own state.
-            Step::Cursor(_) | Step::Page(_) | Step::BadPage | Step::Prices(_) => {}
+            Step::Cursor(_) | Step::Page(_) | Step::BadPage => {}
         }
     }
 

@@ -10,7 +10,7 @@ use super::reader::Taker;
 use super::{Core, CoreSettings, OneFeed, UnknownSystem};
 use crate::run::RunSettings;
 use crate::run::outputs::GapCause;
-use crate::run::table::{RunTable, Unreadable, read};
+use crate::run::table::{RunTable, Unreadable};
 use crate::wire::event::Event;
 use crate::wire::time::Time;
 
@@ -46,7 +46,7 @@ const HEAD: u16 = 1;
 const TABLE: u16 = 2;
 const RUN: u16 = 3;
 
-/// The first part; the prices stand behind it.
+/// The first part.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     system: String,
@@ -76,7 +76,7 @@ impl Core {
         };
         let part = |tag, bytes| Part { tag, bytes };
         // Writing what we hold into memory does not fail.
-        let head = postcard::to_stdvec(&(head, &self.settings.prices)).unwrap_or_default();
+        let head = postcard::to_stdvec(&head).unwrap_or_default();
         let runs = self.runs.save_runs().map(move |run| part(RUN, run));
         [part(HEAD, head), part(TABLE, self.runs.save())]
             .into_iter()
@@ -110,8 +110,7 @@ impl Core {
     }
 
     fn restore_head(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
-        let (mut saved, prices): (Saved, _) = read(bytes)?;
-        saved.settings.prices = prices;
+        let saved: Saved = postcard::from_bytes(bytes).map_err(|_| Unreadable)?;
         let here = (self.dialect.system(), self.runs.source());
         if (saved.system.as_str(), saved.source.as_str()) != here {
             return Err(RestoreError::OtherSource {
@@ -170,17 +169,7 @@ impl Core {
     fn replay_head(&mut self, head: Head<'_>, steps: &[u8]) -> Result<(), Unreadable> {
         let feed_index = |feed: u32| feed as usize;
         match head {
-            Head::Life {
-                mut settings,
-                feeds,
-            } => {
-                each_step(steps, |step| {
-                    if let Step::Prices(prices) = step {
-                        settings.prices = Some(Arc::from(prices));
-                    }
-                })?;
-                self.live(*settings, &feeds);
-            }
+            Head::Life { settings, feeds } => self.live(*settings, &feeds),
             Head::Heard { feed, now } => return self.replay_heard(feed, now, steps),
             Head::Gap { feed, cause, now } => self.handle_gap(feed_index(feed), cause, now),
             Head::Connected { feed, again, now } => self.connected(feed_index(feed), again, now),
@@ -260,10 +249,6 @@ impl Core {
             settings: Box::new(run_settings.clone()),
             feeds: settings.feeds.clone(),
         });
-        if let Some(prices) = settings.prices.as_deref() {
-            let step = Step::<Event<'_>>::Prices(Box::new(prices.clone()));
-            self.recorder.step(&step);
-        }
         self.live(run_settings, &settings.feeds);
         if had_life {
             self.handle_clock_set(now);

@@ -28,9 +28,7 @@ pub(super) struct Owed {
     /// How it ended, in case its log does not tell.
     pub(super) outcome: RunOutcome,
     pub(super) facts: Option<Box<RunFacts>>,
-    /// What it cost, as that was counted. Written beside the rest, as the first
-    /// stores have no place for it.
-    #[serde(skip)]
+    /// What it cost, as that was counted.
     pub(super) cost: RunCost,
     /// What of it was sent before.
     pub(super) published: Published,
@@ -81,19 +79,6 @@ impl Debts {
     /// How many runs are owed.
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.paying.len()
-    }
-
-    /// What the owed runs cost, in an order that stays.
-    pub(super) fn costs(&self) -> impl Iterator<Item = &RunCost> {
-        let paying = self.paying.iter().map(|paying| &paying.owed);
-        self.waiting.iter().chain(paying).map(|owed| &owed.cost)
-    }
-
-    /// Takes these costs, in that order.
-    pub(super) fn set_costs(&mut self, costs: impl IntoIterator<Item = RunCost>) {
-        let paying = self.paying.iter_mut().map(|paying| &mut paying.owed);
-        let owed = self.waiting.iter_mut().chain(paying);
-        owed.zip(costs).for_each(|(owed, cost)| owed.cost = cost);
     }
 
     /// Takes a run that cannot be sent now. What finds no room is lost.

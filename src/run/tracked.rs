@@ -41,9 +41,7 @@ pub struct RunSettings {
     pub repair: bool,
     /// Whether the server is asked what else it knows of a run that has ended.
     pub enrich: bool,
-    /// What models cost, where the server does not say it. Written beside the
-    /// rest, as the first stores have no place for it.
-    #[serde(skip)]
+    /// What models cost, where the server does not say it.
     pub prices: Option<Arc<PriceTable>>,
 }
 
@@ -76,9 +74,7 @@ pub(super) struct TrackedRun {
     ending: Option<Box<Ending>>,
     /// It is owed, once it is sealed.
     owed: Option<Box<Owed>>,
-    /// What was counted of it that costs something. Written beside the rest, as
-    /// the first stores have no place for it.
-    #[serde(skip)]
+    /// What was counted of it that costs something.
     pub(super) spent: Spent,
     /// What it would like to know.
     #[serde(skip)]

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 pub use self::repair::NoAnswer;
-pub use self::saved::{Unreadable, read};
+pub use self::saved::Unreadable;
 
 use crate::limits::HELD_FOR_LISTS_MAX;
 use crate::run::finished::RunMeta;

@@ -50,9 +50,8 @@ impl RunTable {
             known_since: self.known_since,
             clock: self.clock,
         };
-        let costs: Vec<_> = self.debts.costs().collect();
         // Writing what we hold into memory does not fail.
-        postcard::to_stdvec(&(saved, costs)).unwrap_or_default()
+        postcard::to_stdvec(&saved).unwrap_or_default()
     }
 
     /// Its open runs, each for itself.
@@ -60,7 +59,7 @@ impl RunTable {
         let open = self.open_slots().into_iter();
         open.filter_map(|slot| {
             let run = self.slots.get(slot as usize)?.as_deref()?;
-            postcard::to_stdvec(&(run, &run.spent)).ok()
+            postcard::to_stdvec(run).ok()
         })
     }
 
@@ -71,8 +70,7 @@ impl RunTable {
         settings: RunSettings,
         saved: &[u8],
     ) -> Result<Self, Unreadable> {
-        let (mut saved, costs): (Restored, Vec<_>) = read(saved)?;
-        saved.debts.set_costs(costs);
+        let saved: Restored = postcard::from_bytes(saved).map_err(|_| Unreadable)?;
         Ok(Self {
             sealed: saved.sealed,
             lists: saved.lists,
@@ -86,8 +84,7 @@ impl RunTable {
 
     /// Takes one of its runs in.
     pub fn restore_run(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
-        let (mut run, spent): (TrackedRun, _) = read(saved)?;
-        run.spent = spent;
+        let mut run: TrackedRun = postcard::from_bytes(saved).map_err(|_| Unreadable)?;
         run.restored();
         let (slot, meta) = (run.slot(), Arc::clone(run.meta()));
         let place = slot as usize;
@@ -111,18 +108,6 @@ impl RunTable {
             .push(slot);
         Ok(())
     }
-}
-
-/// Reads a part, and what stands behind it: the first stores have nothing there.
-pub fn read<'de, T: Deserialize<'de>, B: Deserialize<'de> + Default>(
-    part: &'de [u8],
-) -> Result<(T, B), Unreadable> {
-    let (whole, behind) = postcard::take_from_bytes(part).map_err(|_| Unreadable)?;
-    if behind.is_empty() {
-        return Ok((whole, B::default()));
-    }
-    let behind = postcard::from_bytes(behind).map_err(|_| Unreadable)?;
-    Ok((whole, behind))
 }
 
 /// More than any configuration lets be open at once.
