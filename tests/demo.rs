@@ -76,6 +76,16 @@ fn a_demo_ends_cleanly_with_ctrl_c_and_tells_where_to_look_before() {
             .filter(|line| line.starts_with("runtrail_cost_usd_total{basis=\"server\""));
         costs.any(|line| !line.ends_with(" 0")).then_some(())
     });
+    eventually("some runs have had their sums checked", || {
+        let (_, page) = get(metrics, "/metrics", "");
+        let of = |result: &str| {
+            let start = format!("runtrail_runs_verified_total{{result=\"{result}\"}} ");
+            let line = page.lines().find_map(|line| line.strip_prefix(&start));
+            line.map_or(0, |count| count.parse::<u64>().unwrap())
+        };
+        assert_eq!(of("mismatch"), 0);
+        (of("match") > 5 && of("unchecked") > 0).then_some(())
+    });
     program.signal("INT");
     let ended = program.ended();
     assert_eq!(ended.code, Some(0), "{}", ended.text);

@@ -284,9 +284,14 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Whether the server left every sum empty, which then says nothing.
+    /// Whether the server left every count empty, which then says nothing. The cost
+    /// is no count: it may come from elsewhere.
     pub fn is_unfilled(&self) -> bool {
-        *self == Self::default()
+        let unfilled = Self {
+            cost_usd: self.cost_usd,
+            ..Self::default()
+        };
+        *self == unfilled
     }
 }
 
@@ -469,4 +474,23 @@ impl Content<'_> {
 /// The same text, owned.
 pub fn own(text: Text<'_>) -> Text<'static> {
     Cow::Owned(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_that_count_nothing_are_unfilled_whatever_they_cost() {
+        let cost_only = Totals {
+            cost_usd: 0.25,
+            ..Totals::default()
+        };
+        assert!(Totals::default().is_unfilled() && cost_only.is_unfilled());
+        let one_task = Totals {
+            tasks: 1,
+            ..Totals::default()
+        };
+        assert!(!one_task.is_unfilled());
+    }
 }
