@@ -9,17 +9,21 @@
 //! While there is no room for spans, a run *withholds* them: what finishes counts,
 //! and its span is made from the log once there is room.
 
+mod ending;
+mod held;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cost::{RunCost, Spent};
-use super::finished::{FinishedRun, RunFacts, RunMeta, Verified};
+use self::ending::Ending;
+use super::cost::Spent;
+use super::finished::RunMeta;
 use super::fold::{Fold, Moment, Step};
-use super::hold::{Adopted, Hold};
+use super::hold::Hold;
 use super::names;
 use super::node::{Detail, Room};
-use super::outputs::{Due, GapCause, OpenRun, Output, Repair, RunSlot, Wish};
+use super::outputs::{OpenRun, Output, RunSlot, Wish};
 use super::owed::Owed;
 use super::prices::PriceTable;
 use super::published::{Published, Unsent};
@@ -27,8 +31,7 @@ use super::repeats::Repeats;
 use super::standing::{Standing, Waits};
 use super::summary::RunSummary;
 use crate::limits::Limits;
-use crate::wire::event::{Event, NodeKind, RunOutcome, What};
-use crate::wire::item::LogPage;
+use crate::wire::event::{Event, NodeKind, What};
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 
@@ -82,13 +85,6 @@ pub(super) struct TrackedRun {
     /// What was told of how it stands.
     #[serde(skip)]
     told: Standing,
-}
-
-/// A run that has ended, and is about to be sealed.
-#[derive(Debug, Serialize, Deserialize)]
-struct Ending {
-    run: Box<FinishedRun>,
-    since: Time,
 }
 
 /// Whether the run is still in the table.
@@ -317,38 +313,6 @@ impl TrackedRun {
         Fate::Open
     }
 
-    /// Something may be missing: nothing is given out until the log was read.
-    pub(super) fn hold(&mut self, now: Time, settings: &RunSettings) {
-        if !settings.repair || !self.published.can_repair() || self.ending.is_some() {
-            return;
-        }
-        match &mut self.hold {
-            // The log is being read already; what came live before this gap is
-            // no longer in one piece with what comes after it.
-            Some(hold) => hold.drop_live(),
-            None => {
-                self.hold = Some(Box::new(Hold::new(now)));
-            }
-        }
-        self.ask_log();
-    }
-
-    /// Asks for the next page of the log, unless that was done. While the feed is
-    /// away it would be in vain: more may be missed before it is there again.
-    fn ask_log(&mut self) {
-        if let Some(hold) = &mut self.hold
-            && !hold.asking
-            && !self.away
-        {
-            hold.asking = true;
-            self.wish = Some(Wish::ReadLog {
-                project: self.meta.project,
-                run_id: Arc::clone(&self.meta.run_id),
-                after: hold.asked_after,
-            });
-        }
-    }
-
     /// The end of a run may tell what it cost.
     fn hear_cost(&mut self, event: &Event<'_>) {
         if let What::RunEnded(end) = &event.what
@@ -365,260 +329,6 @@ impl TrackedRun {
             project: self.meta.project,
             run_id: Arc::clone(&self.meta.run_id),
         });
-    }
-
-    fn ask_facts(&mut self) {
-        self.wish = Some(Wish::AskFacts {
-            project: self.meta.project,
-            run_id: Arc::clone(&self.meta.run_id),
-        });
-    }
-
-    /// Takes an event of the server's log.
-    pub(super) fn accept_logged(
-        &mut self,
-        event: Event<'_>,
-        moment: Moment,
-        room: Room,
-        limits: &Limits,
-    ) {
-        self.hear_cost(&event);
-        if let Some(hold) = &mut self.hold {
-            hold.rebuild(event, moment, room, &self.meta, limits);
-        }
-    }
-
-    /// A page of the server's log is through.
-    pub(super) fn logged(
-        &mut self,
-        page: LogPage,
-        room: Room,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        let Some(mut hold) = self.hold.take() else {
-            return Fate::Open;
-        };
-        if let Some(after) = hold.next_page(page, self.away) {
-            hold.asked_after = after;
-            self.hold = Some(hold);
-            self.ask_log();
-            return Fate::Open;
-        }
-        let live = std::mem::replace(
-            &mut self.fold,
-            Fold::new(Arc::clone(&self.meta), self.heard, &settings.limits),
-        );
-        let row_end = hold.row_end;
-        let read_to = hold.read_to(page);
-        let Adopted {
-            fold,
-            nodes,
-            ended,
-            newest,
-        } = hold.adopt(live, read_to, room, &self.published, self.streamed_from);
-        self.fold = fold;
-        self.fold.doubt_waits();
-        self.repeats.read_log(read_to, newest);
-        out.push(Output::Repaired(Repair::Repaired));
-        self.give_out(nodes, settings, out);
-        if !self.withholding {
-            self.published.forget_withheld();
-        }
-        let fate = self.conclude(ended, row_end, now, settings, out);
-        if fate == Fate::Open && self.ending.is_none() {
-            self.tell_progress(settings, out);
-        }
-        fate
-    }
-
-    /// Nobody waits for the log any longer: what came live goes out.
-    pub(super) fn release(
-        &mut self,
-        why: Repair,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        let Some(hold) = self.hold.take() else {
-            return Fate::Open;
-        };
-        self.doubtful = true;
-        out.push(Output::Repaired(why));
-        let row_end = hold.row_end;
-        let (nodes, ended) = hold.give_up();
-        self.give_out(nodes, settings, out);
-        if why == Repair::Unavailable && !self.withholding {
-            // There is no log to make them from, and the rest need not wait for them.
-            self.lose_withheld(out);
-        }
-        self.conclude(ended, row_end, now, settings, out)
-    }
-
-    /// What a hold leaves behind: an end that was seen, one that the run's row
-    /// tells of, or a run that goes on.
-    fn conclude(
-        &mut self,
-        ended: Option<Box<FinishedRun>>,
-        row_end: Option<(RunOutcome, Option<Time>)>,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        match (ended, row_end) {
-            (Some(run), _) => self.end(run, now, settings, out),
-            (None, Some((outcome, at))) => {
-                self.fold.lasted(at.unwrap_or_default());
-                let run = self.broken_off(outcome, settings, out);
-                self.end(run, now, settings, out)
-            }
-            (None, None) => Fate::Open,
-        }
-    }
-
-    /// Ends the run at once, without an event that says so, and without asking.
-    pub(super) fn close(
-        &mut self,
-        mut outcome: RunOutcome,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) {
-        if let Some(hold) = self.hold.take() {
-            self.doubtful = true;
-            out.push(Output::Repaired(Repair::GaveUp));
-            let row_end = hold.row_end;
-            let (nodes, ended) = hold.give_up();
-            self.give_out(nodes, settings, out);
-            if let Some(run) = ended {
-                return self.seal(run, settings, out);
-            }
-            if let Some((told, at)) = row_end {
-                outcome = told;
-                self.fold.lasted(at.unwrap_or_default());
-            }
-        }
-        let run = match self.ending.take() {
-            Some(ending) => ending.run,
-            None => self.broken_off(outcome, settings, out),
-        };
-        self.seal(run, settings, out);
-    }
-
-    /// The run as it is when no event tells its end.
-    fn broken_off(
-        &mut self,
-        outcome: RunOutcome,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Box<FinishedRun> {
-        let mut nodes = Vec::new();
-        let run = self.fold.give_up(outcome, None, &mut nodes);
-        self.give_out(nodes.into_iter().map(Unsent::from), settings, out);
-        run
-    }
-
-    /// Holds a run at its end when its sums are not those of the server.
-    fn doubt(
-        &mut self,
-        run: &FinishedRun,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) {
-        let doubted =
-            run.verified == Verified::Mismatch && !self.repair_tried && self.hold.is_none();
-        if doubted {
-            self.hold(now, settings);
-            if self.hold.is_some() {
-                self.repair_tried = true;
-                out.push(Output::Gap(GapCause::Totals));
-            }
-        }
-    }
-
-    /// The run's end was seen.
-    fn ended(
-        &mut self,
-        run: Box<FinishedRun>,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        match &mut self.hold {
-            Some(hold) => {
-                hold.ended(run);
-                Fate::Open
-            }
-            None => self.end(run, now, settings, out),
-        }
-    }
-
-    /// The server says that the run has ended, which nobody saw: its log may
-    /// tell how.
-    pub(super) fn ended_unseen(
-        &mut self,
-        outcome: RunOutcome,
-        at: Option<Time>,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        if self.ending.is_some() {
-            return Fate::Open;
-        }
-        if !std::mem::replace(&mut self.repair_tried, true) {
-            self.hold(now, settings);
-        }
-        match &mut self.hold {
-            Some(hold) => {
-                hold.row_end = Some((outcome, at));
-                Fate::Open
-            }
-            None => self.conclude(None, Some((outcome, at)), now, settings, out),
-        }
-    }
-
-    /// The run has ended: the server may know more of it.
-    fn end(
-        &mut self,
-        run: Box<FinishedRun>,
-        now: Time,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        if settings.enrich {
-            self.ending = Some(Box::new(Ending { run, since: now }));
-            self.ask_facts();
-            return Fate::Open;
-        }
-        self.seal(run, settings, out);
-        Fate::Sealed
-    }
-
-    /// What else the server knows of a run that has ended; nothing, if it would
-    /// not tell or took too long.
-    pub(super) fn learn(
-        &mut self,
-        facts: Option<RunFacts>,
-        settings: &RunSettings,
-        out: &mut Vec<Output>,
-    ) -> Fate {
-        let Some(ending) = self.ending.take() else {
-            return Fate::Open;
-        };
-        let mut run = ending.run;
-        if let Some(facts) = facts {
-            run.learn(facts, &self.meta);
-        }
-        self.seal(run, settings, out);
-        Fate::Sealed
-    }
-
-    /// Whether a page of the log from after this place is being waited for.
-    pub(super) fn expects_page(&self, after: u64) -> bool {
-        let hold = self.hold.as_ref();
-        hold.is_some_and(|hold| hold.asking && hold.asked_after == after)
     }
 
     /// Gives nodes out, or keeps them while the run is held.
@@ -662,46 +372,6 @@ impl TrackedRun {
         if standing != self.told {
             self.told = standing;
             out.push(Output::Standing(self.slot, standing));
-        }
-    }
-
-    /// Gives the end out, and with it whatever is still due of the run.
-    fn seal(&mut self, mut run: Box<FinishedRun>, settings: &RunSettings, out: &mut Vec<Output>) {
-        if self.doubtful && run.verified == Verified::Mismatch {
-            run.verified = Verified::Unchecked;
-            run.summary.verified = Verified::Unchecked.as_str();
-        }
-        let prices = settings.prices.as_deref();
-        run.price(RunCost::of(run.facts.as_deref(), &self.spent, prices));
-        let withheld = self.withholding || self.published.withheld() > 0;
-        let due = if withheld && settings.repair && self.published.can_repair() {
-            self.owed = Some(Box::new(Owed {
-                meta: Arc::clone(&self.meta),
-                start: run.start,
-                outcome: run.outcome,
-                facts: run.facts.clone(),
-                cost: run.cost.without_models(),
-                published: std::mem::take(&mut self.published),
-            }));
-            Due::Count
-        } else {
-            self.lose_withheld(out);
-            Due::All
-        };
-        let long = run.end.since(run.start) > settings.limits.progress_after;
-        if long && !self.progress_told && due.has_span() {
-            let meta = Arc::clone(&self.meta);
-            out.push(Output::Progress(self.slot, meta, run.start));
-        }
-        let meta = Arc::clone(&self.meta);
-        out.push(Output::Ended(self.slot, meta, run, due));
-    }
-
-    /// What was withheld will not come.
-    fn lose_withheld(&mut self, out: &mut Vec<Output>) {
-        let lost = self.published.lose_withheld();
-        if lost > 0 {
-            out.push(Output::Lost(lost));
         }
     }
 
