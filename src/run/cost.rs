@@ -10,7 +10,7 @@ use super::finished::RunFacts;
 use super::names;
 use super::prices::{PriceTable, PricedTokens};
 use crate::wire::event::Usage;
-use crate::wire::rows::CostOfTask;
+use crate::wire::rows::{CostOfTask, RowStatus};
 
 /// Where a cost comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +109,9 @@ impl RunCost {
         let parts = spent.parts(tasks);
         let sum: f64 = parts.values().sum();
         let told = [
-            row.and_then(|row| row.cost_usd),
+            // While the server goes on with the run, its figure is a part.
+            row.filter(|row| !matches!(row.status, RowStatus::Open { .. }))
+                .and_then(|row| row.cost_usd),
             Some(sum),
             Some(spent.told_usd),
         ];
@@ -224,7 +226,12 @@ impl Spent {
                 continue;
             }
             let (provider, model) = (Arc::clone(provider), Arc::clone(model));
-            match prices.entry(&provider, &model) {
+            // What stands for several models has no price.
+            let entry = match &*model == OTHER {
+                true => None,
+                false => prices.entry(&provider, &model),
+            };
+            match entry {
                 Some(entry) => cost.by_model.push(ModelCost {
                     provider,
                     model,
