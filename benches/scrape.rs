@@ -191,7 +191,7 @@ fn task_finished(run: u32, task: u32, model: u32, exemplar: Option<Exemplar>) ->
             reasoning: 96,
         }),
         time_to_first_chunk: Some(Duration::from_millis(u64::from(task) * 7)),
-        time_from_first_chunk: Some(Duration::from_millis(u64::from(task) * 90)),
+        time_per_output_token: Some(Duration::from_millis(u64::from(task))),
         exemplar,
     }
 }

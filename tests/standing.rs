@@ -225,18 +225,80 @@ fn a_run_that_was_joined_late_tells_its_start_and_its_wait_once_its_log_was_read
 }
 
 #[test]
-fn a_task_is_on_the_page_from_its_start_on_and_its_tokens_have_a_time_at_its_end() {
+fn a_task_is_on_the_page_from_its_start_on() {
     let mut feed = Feed::of("release");
     feed.start().at(10).task("draft");
-    feed.at(1_010).chunk("draft", "task-1", "he");
-    feed.at(3_010).task_end("draft", 3_000, usage(1, 21));
     let mut observed = Observed::new(false);
-    observed.hear(&sse("release", &feed.lines[..2], 1));
+    observed.hear(&feed.sse(1));
     let failed =
         r#"outcome="failed",project="1",system="akribes",task="draft",workflow="release"} 0"#;
     assert!(observed.metrics.text().contains(failed));
-    observed.hear(&sse("release", &feed.lines[2..], 1));
+}
+
+/// How long an output token took in a run of one task, two seconds of which lie
+/// behind its first chunk.
+fn token_seconds(during: impl FnOnce(&mut Feed), end: Value) -> Option<f64> {
+    let mut feed = Feed::of("release");
+    feed.start().at(10).task("draft");
+    feed.at(1_010).chunk("draft", "task-1", "he");
+    feed.at(2_010);
+    during(&mut feed);
+    feed.at(3_010).task_end("draft", 3_000, end);
+    let mut observed = Observed::new(false);
+    observed.hear(&feed.sse(1));
     let page = observed.metrics.text();
-    let line = r#"time_per_output_token_seconds_sum{model="claude-sonnet",project="1",provider="anthropic",system="akribes",workflow="release"} 0.1"#;
-    assert!(page.contains(line), "{page}");
+    let mut lines = page.lines();
+    let line = lines.find(|line| line.starts_with("runtrail_time_per_output_token_seconds_sum{"));
+    line.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+}
+
+fn further(feed: &mut Feed) {
+    feed.chunk("draft", "task-1", "llo");
+}
+
+fn with(mut usage: Value, key: &str, value: u64) -> Value {
+    usage["usage"][key] = value.into();
+    usage
+}
+
+#[test]
+fn a_token_took_the_time_after_the_first_chunk_shared_by_those_after_the_first() {
+    assert_eq!(token_seconds(further, usage(1, 21)), Some(0.1));
+    assert_eq!(token_seconds(further, usage(1, 2)), Some(2.0));
+    // What was thought in silence was thought before.
+    let thought = with(usage(1, 121), "reasoning_tokens", 100);
+    assert_eq!(token_seconds(further, thought), Some(0.1));
+}
+
+#[test]
+fn what_was_thought_aloud_took_its_time_too() {
+    let aloud = |feed: &mut Feed| {
+        feed.event(
+            "AgentReasoning",
+            json!({"task_name": "draft", "agent_name": "writer", "task_id": "task-1",
+                   "schema_type": null, "chunk": "hm"}),
+        );
+    };
+    let thought = with(usage(1, 21), "reasoning_tokens", 10);
+    assert_eq!(token_seconds(aloud, thought), Some(0.1));
+}
+
+#[test]
+fn a_token_has_no_time_where_the_feed_does_not_show_it() {
+    // Not in pieces; no second token; nothing but thoughts.
+    assert_eq!(token_seconds(|_| {}, usage(1, 21)), None);
+    assert_eq!(token_seconds(further, usage(1, 1)), None);
+    assert_eq!(token_seconds(further, usage(1, 0)), None);
+    let thought = with(usage(1, 21), "reasoning_tokens", 21);
+    assert_eq!(token_seconds(further, thought), None);
+    // The chunks of the first attempt; something else in between.
+    let mut again = usage(1, 21);
+    again["attempt"] = 2.into();
+    assert_eq!(token_seconds(further, again), None);
+    let searching = |feed: &mut Feed| {
+        feed.tool("draft", "search", "call-1");
+        feed.tool_end("draft", "search", "call-1", json!({"n": 1}));
+        further(feed);
+    };
+    assert_eq!(token_seconds(searching, usage(1, 21)), None);
 }

@@ -212,6 +212,30 @@ impl Digest {
     }
 }
 
+/// How long each token after the first one took, where the feed shows it: the
+/// answer came in pieces, at once, and with nothing else in between.
+fn time_per_output_token(node: &FinishedNode) -> Option<Duration> {
+    // Of several attempts the chunks of the first one are known only.
+    if node.cached || node.had_children || node.attempt.is_some_and(|attempt| attempt > 1) {
+        return None;
+    }
+    let pieces = &node.streams.as_ref()?.pieces;
+    if pieces.answer.count() + pieces.reasoning.count() < 2 {
+        return None;
+    }
+    let usage = node.spending()?;
+    // What was thought in silence was thought before the first chunk.
+    let silent = match pieces.reasoning.count() {
+        0 => usage.reasoning_tokens,
+        _ => 0,
+    };
+    let others = usage.output_tokens.checked_sub(silent)?.checked_sub(1)?;
+    let first = node.start.plus(node.time_to_first_chunk?);
+    let nanos = node.end.since(first).as_nanos();
+    let nanos = nanos.checked_div(u128::from(others))?;
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
+}
+
 /// What a finished node says to the metrics.
 fn node_delta(
     run: RunSlot,
@@ -239,9 +263,7 @@ fn node_delta(
                 reasoning: usage.reasoning_tokens,
             }),
             time_to_first_chunk: node.time_to_first_chunk,
-            time_from_first_chunk: node
-                .time_to_first_chunk
-                .map(|to_first| node.end.since(node.start.plus(to_first))),
+            time_per_output_token: time_per_output_token(node),
             exemplar: exemplar(),
         }),
         NodeKind::Tool if node.end_seen => Some(Delta::ToolFinished {

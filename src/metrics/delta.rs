@@ -89,8 +89,8 @@ pub enum Delta {
         tokens: Option<ModelTokens>,
         /// From the start to the first chunk, unless a cache gave the result.
         time_to_first_chunk: Option<Duration>,
-        /// From there to the end.
-        time_from_first_chunk: Option<Duration>,
+        /// Each token after the first one, where that is known.
+        time_per_output_token: Option<Duration>,
         /// Its span, if that is sent.
         exemplar: Option<Exemplar>,
     },

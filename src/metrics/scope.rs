@@ -278,7 +278,7 @@ impl Scope {
             cached,
             tokens,
             time_to_first_chunk,
-            time_from_first_chunk,
+            time_per_output_token,
             exemplar,
             ..
         } = delta
@@ -302,12 +302,14 @@ impl Scope {
             series.cache_hits.add(u64::from(*cached), now);
         });
         if let Some(tokens) = tokens {
-            let speed = Speed {
-                to_first_chunk: time_to_first_chunk.filter(|_| !cached),
-                // Of several attempts the chunks of the first one are known only.
-                from_first_chunk: time_from_first_chunk.filter(|_| !cached && *attempts <= 1),
-            };
-            self.tokens_used(tokens, speed, *exemplar, bounded, now);
+            let times = [
+                (
+                    Id::TimeToFirstChunk,
+                    time_to_first_chunk.filter(|_| !cached),
+                ),
+                (Id::TimePerOutputToken, *time_per_output_token),
+            ];
+            self.tokens_used(tokens, times, *exemplar, bounded, now);
         }
     }
 
@@ -331,7 +333,7 @@ impl Scope {
     fn tokens_used(
         &mut self,
         tokens: &ModelTokens,
-        speed: Speed,
+        times: [(Id, Option<Duration>); 2],
         exemplar: Option<Exemplar>,
         bounded: &mut Bounded,
         now: Time,
@@ -349,10 +351,6 @@ impl Scope {
                 ModelSeries::new(model, &mut Lookup::new(self.key, bounded, now))
             }),
         );
-        let times = [
-            (Id::TimeToFirstChunk, speed.to_first_chunk),
-            (Id::TimePerOutputToken, speed.per_output_token(tokens)),
-        ];
         for (id, time) in times {
             if let Some(time) = time {
                 let series = bounded.series(id, run_key(self.key, &model), now);
@@ -391,24 +389,6 @@ impl Scope {
             .observe_shown(duration, exemplar, now);
         bounded.drop_unused(FreeLabel::Server, server);
         bounded.drop_unused(FreeLabel::Tool, tool);
-    }
-}
-
-/// How quickly a model answered.
-struct Speed {
-    to_first_chunk: Option<Duration>,
-    from_first_chunk: Option<Duration>,
-}
-
-impl Speed {
-    /// The time of each token after the first one.
-    fn per_output_token(&self, tokens: &ModelTokens) -> Option<Duration> {
-        let others = tokens.output.checked_sub(1)?;
-        let nanos = self.from_first_chunk?.as_nanos();
-        let nanos = nanos.checked_div(u128::from(others))?;
-        Some(Duration::from_nanos(
-            u64::try_from(nanos).unwrap_or(u64::MAX),
-        ))
     }
 }
 
@@ -460,6 +440,7 @@ impl ModelSeries {
         for basis in CostBasis::ALL {
             lookup.one(Id::Cost, &[provider, model, basis as ValueId]);
         }
+        lookup.one(Id::TokensUnpriced, &[provider, model]);
         Self {
             tokens: array::from_fn(|i| lookup.one(Id::Tokens, &[provider, model, i as ValueId])),
             // What was read from a cache or written to it went in; reasoning came out.

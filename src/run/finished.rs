@@ -234,6 +234,8 @@ pub struct FinishedNode {
     pub escalated: bool,
     /// It stands for more than one call that could not be told apart.
     pub calls: u32,
+    /// Whether there was anything below it: tools, turns, waits.
+    pub had_children: bool,
     /// Whether an end was seen for it, as tasks count.
     pub end_seen: bool,
 }

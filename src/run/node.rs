@@ -241,6 +241,7 @@ impl OpenNode {
             validation_failures: self.validation_failures,
             escalated: self.escalated,
             calls: self.calls,
+            had_children: self.served != 0,
             end_seen: ending.end_seen,
         }
     }

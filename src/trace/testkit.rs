@@ -72,6 +72,7 @@ pub(crate) fn node(kind: NodeKind, name: &str) -> FinishedNode {
         validation_failures: 0,
         escalated: false,
         calls: 1,
+        had_children: false,
         end_seen: true,
     }
 }

@@ -72,7 +72,7 @@ fn task_finished(outcome: NodeOutcome, failures: u64, exemplar: Option<Exemplar>
             reasoning: 0,
         }),
         time_to_first_chunk: Some(Duration::from_millis(50)),
-        time_from_first_chunk: Some(Duration::from_millis(190)),
+        time_per_output_token: Some(Duration::from_millis(10)),
         exemplar,
     }
 }

@@ -179,7 +179,7 @@ fn task(run: RunSlot, name: &str, outcome: NodeOutcome) -> Delta {
         cached: false,
         tokens: Some(tokens("openai", "gpt-5")),
         time_to_first_chunk: Some(Duration::from_millis(50)),
-        time_from_first_chunk: Some(Duration::from_millis(1_900)),
+        time_per_output_token: Some(Duration::from_millis(100)),
         exemplar: None,
     }
 }
