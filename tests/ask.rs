@@ -208,19 +208,10 @@ async fn facts_are_told_as_far_as_there_are_any() {
     let server = Server::new().await;
     let mut asking = Asking::new(settings(server.url()));
     let (body, none) = (Bytes::from_static(b"{}"), refusal("404 Not Found"));
-    let fails = refusal("500 Internal Server Error");
     for (first, second, reply) in [
         (
             ok("{}"),
             Some(&none),
-            Reply::Facts {
-                row: Some(body.clone()),
-                tasks: None,
-            },
-        ),
-        (
-            ok("{}"),
-            Some(&fails),
             Reply::Facts {
                 row: Some(body.clone()),
                 tasks: None,
@@ -325,6 +316,21 @@ async fn a_server_that_asks_to_wait_is_left_alone_by_all_wishes() {
         assert!(answered.contains(&Reply::Row(Bytes::from_static(b"[]"))));
         assert!(!answered.contains(&Reply::GaveUp), "{answered:?}");
     }
+}
+
+#[tokio::test]
+async fn tasks_that_cannot_be_had_at_once_are_asked_for_again() {
+    let server = Server::new().await;
+    let mut asking = Asking::new(settings(server.url()));
+    asking.wish(facts("a")).await;
+    server.answer(ok("{}")).await;
+    server.answer(refusal("500 Internal Server Error")).await;
+    server.answer(ok("[]")).await;
+    let both = Reply::Facts {
+        row: Some(Bytes::from_static(b"{}")),
+        tasks: Some(Bytes::from_static(b"[]")),
+    };
+    assert_eq!(asking.answer().await.reply, both);
 }
 
 #[tokio::test]

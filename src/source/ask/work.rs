@@ -190,8 +190,7 @@ impl Work {
                 return self.queue.put_back(ask);
             }
             // Its turn comes again, if it can be before it is too late.
-            Got::Failed(asked) if ask.row.is_none() => return self.put_off(ask, asked, now),
-            Got::Failed(_) => {}
+            Got::Failed(asked) => return self.put_off(ask, asked, now),
             _ => self.pace.worked(),
         }
         match &ask.wish {
@@ -210,9 +209,15 @@ impl Work {
             .get_or_insert_with(|| Backoff::new(settings, seed));
         let until = now + backoff.next(asked, ASKED_WAIT_MAX);
         if until >= ask.deadline {
-            return self.reply(ask.wish, Reply::GaveUp);
+            return self.give_up(ask);
         }
         self.queue.put_off(ask, until);
+    }
+
+    /// It is too late: what was found so far is told.
+    fn give_up(&mut self, ask: Ask) {
+        let found = ask.row.and_then(|row| facts(row, None));
+        self.reply(ask.wish, found.unwrap_or(Reply::GaveUp));
     }
 
     /// Facts are told as far as they can be had; without the run there are none.
@@ -251,8 +256,7 @@ impl Work {
 
     fn give_up_late(&mut self, now: Instant) {
         while let Some(ask) = self.queue.pop_expired(now) {
-            let found = ask.row.and_then(|row| facts(row, None));
-            self.reply(ask.wish, found.unwrap_or(Reply::GaveUp));
+            self.give_up(ask);
         }
     }
 
