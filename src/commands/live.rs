@@ -1,7 +1,8 @@
 //! `run`, `check` and `record`: what listens to a live server.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,8 +118,13 @@ fn create(path: &Path) -> anyhow::Result<Box<dyn Write + Send>> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdout()));
     }
-    let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(Box::new(file))
+    // A feed holds all that its runs say: a new file is its owner's alone.
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = options.open(path);
+    Ok(Box::new(file.with_context(|| {
+        format!("cannot write {}", path.display())
+    })?))
 }
 
 fn own_traces(config: &Config) -> Result<Option<(SelfTrace, logs::FurtherLayer)>, SelfTraceError> {

@@ -14,6 +14,7 @@ pub struct Look {
 
 const BAR_WIDTH: usize = 24;
 const NAME_WIDTH: usize = 18;
+const WHY_WIDTH: usize = 60;
 
 /// The words above the columns.
 pub(super) fn heading() -> String {
@@ -61,7 +62,7 @@ pub(super) fn line(run: &FinishedRun, look: Look) -> String {
         let why = summary
             .error
             .as_ref()
-            .map(|error| error.error_type.as_str());
+            .map(|error| cut(&error.error_type, WHY_WIDTH));
         let why = why.filter(|why| *why != summary.outcome);
         let text = match why {
             Some(why) => format!("  {}: {why}", summary.outcome),
@@ -131,10 +132,12 @@ fn took(ms: u64) -> String {
     }
 }
 
+/// A name of somebody else's, cut, and without what would upset a terminal.
 fn cut(text: &str, width: usize) -> String {
-    match text.chars().count() <= width {
-        true => text.to_owned(),
-        false => text.chars().take(width - 1).chain(['…']).collect(),
+    let clean = || text.chars().filter(|c| !c.is_control());
+    match clean().count() <= width {
+        true => clean().collect(),
+        false => clean().take(width - 1).chain(['…']).collect(),
     }
 }
 
@@ -230,6 +233,18 @@ mod tests {
         assert!(text.starts_with('✗'), "{text}");
         assert!(text.contains("2 ok 1 bad"), "{text}");
         assert!(text.ends_with("error: RateLimit"), "{text}");
+    }
+
+    #[test]
+    fn names_cannot_speak_to_the_terminal_or_begin_a_line() {
+        let mut run = run("error");
+        run.summary.workflow = "a\x1b[2Jb\r\n\u{9b}c".into();
+        if let Some(error) = &mut run.summary.error {
+            error.error_type = "x\x1b]0;title\x07\ny".into();
+        }
+        let text = line(&run, PLAIN);
+        assert!(text.contains(" a[2Jbc "), "{text}");
+        assert!(text.ends_with("error: x]0;titley"), "{text}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(super) async fn send(sender: &Sender, packed: &Packed, now: fn() -> Time) ->
             headers.remove("grpc-encoding");
         }
     }
-    let request = sender.client.post(sender.url.clone()).headers(headers);
+    let request = sender.client().post(sender.url.clone()).headers(headers);
     let answer = match request.body(framed(packed)).send().await {
         Ok(response) => read(response.into()).await,
         Err(error) => Err(error),

@@ -20,7 +20,7 @@ pub(super) async fn send(sender: &Sender, packed: &Packed, now: fn() -> Time) ->
             headers.remove(CONTENT_ENCODING);
         }
     }
-    let request = sender.client.post(sender.url.clone()).headers(headers);
+    let request = sender.client().post(sender.url.clone()).headers(headers);
     let mut response = match request.body(packed.body.clone()).send().await {
         Ok(response) => response,
         Err(error) => return Answer::of_failure(Cause::of(error, Protocol::HttpProtobuf)),

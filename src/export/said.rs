@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse
 use prost::Message;
 
 use crate::net::percent::percent_decoded;
+use crate::net::secret::CUT_MARK;
 
 /// A longer message is cut here.
 const SAID_CHARS_MAX: usize = 200;
@@ -32,7 +33,7 @@ pub(super) fn printable(text: &str) -> String {
         words.push_str(word);
     }
     match words.char_indices().nth(SAID_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", &words[..cut]),
+        Some((cut, _)) => format!("{}{CUT_MARK}", &words[..cut]),
         None => words,
     }
 }
@@ -48,7 +49,7 @@ pub(super) fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
 /// The message of an HTTP answer that is no success.
 pub(super) fn in_error_body(headers: &HeaderMap, body: &[u8]) -> String {
     if is_of_type(headers, PROTOBUF) {
-        let status = RpcStatus::decode(body).unwrap_or_default();
+        let status = RpcMessage::decode(body).unwrap_or_default();
         return printable(&status.message);
     }
     if is_of_type(headers, "text/html") {
@@ -135,6 +136,14 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// `google.rpc.Status` without its details: two bytes of these become fifty of
+/// memory, and a body has room for millions.
+#[derive(Clone, PartialEq, Message)]
+struct RpcMessage {
+    #[prost(string, tag = "2")]
+    message: String,
+}
+
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
 struct RpcStatus {
@@ -217,6 +226,15 @@ mod tests {
             in_error_body(&HeaderMap::new(), b" a\xff\xfe b"),
             "a\u{fffd}\u{fffd} b"
         );
+    }
+
+    #[test]
+    fn a_body_of_empty_details_is_read_without_making_room_for_them() {
+        let details = [0x1a, 0].repeat(1 << 20);
+        let body = [&details[..], b"\x12\x02no"].concat();
+        let read = RpcMessage::decode(&body[..]).unwrap();
+        assert_eq!(read.message, "no");
+        assert_eq!(read.encoded_len(), 4, "nothing else of it is kept");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::cause::Cause;
 use super::verdict::Answer;
 use super::{ExportSettings, Protocol, grpc, http as otlp_http, said};
 use crate::net::clock::now;
-use crate::net::tls::{self, TlsError};
+use crate::net::secret::Secret;
+use crate::net::tls::{self, RenewedClient, TlsError};
 use crate::store::outbox::Packed;
 
 /// The settings cannot be used. Header values are never part of this.
@@ -36,7 +37,7 @@ pub enum ExportError {
 /// Sends bodies to one place.
 #[derive(Debug)]
 pub(super) struct Sender {
-    pub(super) client: Client,
+    client: RenewedClient,
     pub(super) url: Url,
     /// All headers, but for those that depend on the body.
     pub(super) headers: HeaderMap,
@@ -63,7 +64,10 @@ impl Sender {
             }
         }
         Ok(Self {
-            client: client(settings, settings.protocol)?,
+            client: {
+                let of = settings.clone();
+                RenewedClient::new(&settings.tls, move || client(&of, of.protocol))?
+            },
             url,
             headers,
             settings: settings.clone(),
@@ -71,14 +75,27 @@ impl Sender {
         })
     }
 
-    /// One attempt.
+    /// One attempt. What is said of it holds none of our secrets.
     pub(super) async fn send(&self, packed: &Packed) -> Answer {
+        let mut answer = self.attempt(packed).await;
+        for (_, secret) in &self.settings.headers {
+            secret.hide_in(&mut answer.said);
+        }
+        for (_, value) in self.settings.endpoint.query_pairs() {
+            Secret::new(value).hide_in(&mut answer.said);
+        }
+        answer
+    }
+
+    async fn attempt(&self, packed: &Packed) -> Answer {
         let answer = match self.settings.protocol {
             Protocol::HttpProtobuf => otlp_http::send(self, packed, now).await,
             Protocol::Grpc => grpc::send(self, packed, now).await,
         };
         if answer.cause.is_answer() {
             self.was_answered.store(true, Relaxed);
+        } else {
+            self.client.renew().await;
         }
         // Some servers hang up on the wrong protocol without a word.
         if answer.cause == Cause::Broken
@@ -92,6 +109,11 @@ impl Sender {
             return Answer::of_failure((cause, String::new()));
         }
         answer
+    }
+
+    /// The client for the next request.
+    pub(super) fn client(&self) -> Client {
+        self.client.get()
     }
 
     /// Whether the other side answers in the other protocol, and in ours does not.

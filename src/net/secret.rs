@@ -7,6 +7,12 @@ use std::path::PathBuf;
 /// A longer token is none.
 const TOKEN_BYTES_MAX: u64 = 16 << 10;
 
+/// A shorter word is not looked for in what others say: it may be any word.
+const HIDDEN_BYTES_MIN: usize = 6;
+
+/// So much of a secret where a text was cut gives it away in part.
+const CUT_BYTES_MIN: usize = 4;
+
 /// A text that no log, error or `Debug` output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -32,11 +38,35 @@ impl Secret {
             .fold(0u8, |differences, (a, b)| differences | (a ^ b));
         std::hint::black_box(differences) == 0 && own.len() == presented.len()
     }
+
+    /// Takes it out of what the other side says, which may repeat what it was
+    /// sent: each of its words, and the beginning of one where the text was cut.
+    pub fn hide_in(&self, text: &mut String) {
+        let words = self.0.split_ascii_whitespace();
+        for word in words.filter(|word| word.len() >= HIDDEN_BYTES_MIN) {
+            if text.contains(word) {
+                *text = text.replace(word, HIDDEN);
+            }
+            let Some(cut) = text.strip_suffix(CUT_MARK) else {
+                continue;
+            };
+            let begins = (CUT_BYTES_MIN..word.len()).rev();
+            let mut begins = begins.filter_map(|end| word.get(..end));
+            if let Some(kept) = begins.find_map(|begin| cut.strip_suffix(begin)) {
+                *text = format!("{kept}{HIDDEN}{CUT_MARK}");
+            }
+        }
+    }
 }
+
+const HIDDEN: &str = "[secret]";
+
+/// What a text that was cut ends with.
+pub const CUT_MARK: char = '…';
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
+        f.write_str(HIDDEN)
     }
 }
 
@@ -124,6 +154,27 @@ mod tests {
         for wrong in [&b""[..], b"ab", b"abcd", b"abd", b"xbc"] {
             assert!(!secret.is(wrong), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_others_repeat_of_a_secret_is_taken_out_also_where_it_is_cut() {
+        let secret = Secret::new("Bearer hunter2-key");
+        for (said, kept) in [
+            ("no hunter2-key, hunter2-key!", "no [secret], [secret]!"),
+            ("no Bearer hunter2-key", "no [secret] [secret]"),
+            ("what is hunter2-k…", "what is [secret]…"),
+            ("what is hunt…", "what is [secret]…"),
+            ("what is hun…", "what is hun…"),
+            ("what is hunter2-k", "what is hunter2-k"),
+            ("", ""),
+        ] {
+            let mut text = said.to_owned();
+            secret.hide_in(&mut text);
+            assert_eq!(text, kept);
+        }
+        let mut text = "tenant acme is unknown".to_owned();
+        Secret::new("acme").hide_in(&mut text);
+        assert_eq!(text, "tenant acme is unknown");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Certificates, and the one HTTP client that is made with them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Arc, Once, PoisonError, RwLock};
+use std::time::Duration;
 
-use reqwest::{Certificate, ClientBuilder, Identity};
+use reqwest::{Certificate, Client, ClientBuilder, Identity};
 
 /// A larger file of certificates is none.
 const PEM_BYTES_MAX: u64 = 4 << 20;
@@ -46,6 +48,63 @@ pub enum TlsError {
     },
 }
 
+/// A client whose certificates may change while it lives: a mounted secret is
+/// changed without a restart.
+pub struct RenewedClient {
+    client: RwLock<Client>,
+    make: Arc<Make>,
+    /// Without files there is nothing that could change.
+    has_files: bool,
+}
+
+type Make = dyn Fn() -> Option<Client> + Send + Sync;
+
+/// How long files may take to be read again, on a disk that hangs.
+const RENEWAL_TIME_MAX: Duration = Duration::from_secs(5);
+
+impl RenewedClient {
+    /// One that is made so, now and later.
+    pub fn new<E>(
+        settings: &TlsSettings,
+        make: impl Fn() -> Result<Client, E> + Send + Sync + 'static,
+    ) -> Result<Self, E> {
+        Ok(Self {
+            client: RwLock::new(make()?),
+            make: Arc::new(move || make().ok()),
+            has_files: *settings != TlsSettings::default(),
+        })
+    }
+
+    /// The client as it is now.
+    pub fn get(&self) -> Client {
+        let client = self.client.read();
+        client.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// There was no connection, or it broke: the reason may be certificates that
+    /// are out of date, so the next request is made with those that are there
+    /// now. What cannot be used, as it is half written, is left alone.
+    pub async fn renew(&self) {
+        if !self.has_files {
+            return;
+        }
+        let make = Arc::clone(&self.make);
+        let made = tokio::task::spawn_blocking(move || make());
+        if let Ok(Ok(Some(client))) = tokio::time::timeout(RENEWAL_TIME_MAX, made).await {
+            *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        }
+    }
+}
+
+impl fmt::Debug for RenewedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { has_files, .. } = self;
+        f.debug_struct("RenewedClient")
+            .field("has_files", has_files)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What is left to choose for a client with these certificates. Redirects are
 /// never followed: a token must not travel to another place.
 pub fn client_builder(settings: &TlsSettings) -> Result<ClientBuilder, TlsError> {
@@ -53,6 +112,12 @@ pub fn client_builder(settings: &TlsSettings) -> Result<ClientBuilder, TlsError>
     let mut builder = reqwest::Client::builder()
         // Whatever else a build of the whole workspace brings along.
         .tls_backend_rustls()
+        // Nobody asks for anything compressed: a small answer is a small one, also
+        // where such a build teaches the client to unpack.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .retry(reqwest::retry::never())

@@ -1,7 +1,7 @@
 //! One connection: from the request to the head of the answer.
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 
 use super::answer::{Failure, judge};
 use super::server::{self, Server};
@@ -9,13 +9,14 @@ use super::wording::Asked;
 use super::{FeedScope, LossKind, SourceError, SourceSettings};
 use crate::net::clock::now;
 use crate::net::secret::Secret;
+use crate::net::tls::RenewedClient;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Makes the connections of all feeds of a source.
 #[derive(Debug)]
 pub(super) struct Connector {
-    client: Client,
+    client: RenewedClient,
     /// With the address of each.
     feeds: Vec<(FeedScope, Url)>,
     pub(super) server: Server,
@@ -35,12 +36,14 @@ impl Connector {
         if settings.feeds.is_empty() {
             return Err(SourceError::NoFeed);
         }
-        let client = server::client_builder(&settings)?
-            // A connection each, so that TCP holds back one feed and not the
-            // others; and a new one each time, not one that died in a pool.
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(SourceError::Client)?;
+        let tls = settings.tls.clone();
+        let client = RenewedClient::new(&settings.tls, move || {
+            let builder = server::client_builder(&tls)?
+                // A connection each, so that TCP holds back one feed and not the
+                // others; and a new one each time, not one that died in a pool.
+                .pool_max_idle_per_host(0);
+            builder.build().map_err(SourceError::Client)
+        })?;
         let address = |scope: &FeedScope| {
             let target = (server.dialect).feed_target(scope.project, scope.script.as_deref());
             server.address(&target)
@@ -91,11 +94,16 @@ impl Connector {
     ) -> Result<Response, Failure> {
         let unreachable = |message| Failure::new(LossKind::Unreachable, message);
         let within = self.settings.connect_time_max;
-        let request = self.client.get(url.clone()).headers(head(token, cursor));
-        let response = tokio::time::timeout(within, request.send())
-            .await
-            .map_err(|_| unreachable(asked.no_answer(within)))?
-            .map_err(|error| unreachable(asked.unreachable(&error)))?;
+        let request = self.client.get().get(url.clone());
+        let request = request.headers(head(token, cursor));
+        let response = match tokio::time::timeout(within, request.send()).await {
+            Err(_) => return Err(unreachable(asked.no_answer(within))),
+            Ok(Err(error)) => {
+                self.client.renew().await;
+                return Err(unreachable(asked.unreachable(&error)));
+            }
+            Ok(Ok(response)) => response,
+        };
         judge(asked, response.status(), response.headers(), now())?;
         Ok(response)
     }

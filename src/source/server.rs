@@ -9,7 +9,7 @@ use reqwest::{ClientBuilder, Url};
 use super::{SourceError, SourceSettings};
 use crate::core::UnknownSystem;
 use crate::net::secret::{Secret, TokenError, TokenSource};
-use crate::net::tls;
+use crate::net::tls::{self, TlsSettings};
 use crate::wire::dialect::Dialect;
 
 /// When the kernel asks whether the other side is still there.
@@ -73,8 +73,8 @@ impl Server {
 }
 
 /// What is left to choose for a client. HTTP/1.1 only: what it reads ahead is known.
-pub(super) fn client_builder(settings: &SourceSettings) -> Result<ClientBuilder, SourceError> {
-    let builder = tls::client_builder(&settings.tls)?;
+pub(super) fn client_builder(settings: &TlsSettings) -> Result<ClientBuilder, SourceError> {
+    let builder = tls::client_builder(settings)?;
     Ok(builder.http1_only().tcp_keepalive(TCP_KEEPALIVE))
 }
 

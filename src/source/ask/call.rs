@@ -5,13 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Response};
+use reqwest::Response;
 
 use super::AskerSettings;
 use super::said::Trouble;
 use crate::net::clock::now;
 use crate::net::retry_after::retry_after;
 use crate::net::secret::Secret;
+use crate::net::tls::RenewedClient;
 use crate::source::server::{self, Server};
 use crate::source::wording::{self, Asked};
 use crate::source::{FeedScope, SourceError, SourceSettings};
@@ -22,7 +23,7 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(30);
 /// Asks one server, over connections of its own.
 #[derive(Debug)]
 pub(super) struct Caller {
-    client: Client,
+    client: RenewedClient,
     pub(super) server: Server,
     source: SourceSettings,
     bytes_max: usize,
@@ -57,12 +58,15 @@ impl Caller {
     pub(super) fn new(settings: &AskerSettings) -> Result<Self, SourceError> {
         let source = settings.source.clone();
         let server = Server::new(&source)?;
-        let client = server::client_builder(&source)?
-            .connect_timeout(source.connect_time_max)
-            .pool_max_idle_per_host(settings.in_flight_max)
-            .pool_idle_timeout(IDLE_TIME_MAX)
-            .build()
-            .map_err(SourceError::Client)?;
+        let (tls, in_flight_max) = (source.tls.clone(), settings.in_flight_max);
+        let connect_time_max = source.connect_time_max;
+        let client = RenewedClient::new(&source.tls, move || {
+            let builder = server::client_builder(&tls)?
+                .connect_timeout(connect_time_max)
+                .pool_max_idle_per_host(in_flight_max)
+                .pool_idle_timeout(IDLE_TIME_MAX);
+            builder.build().map_err(SourceError::Client)
+        })?;
         Ok(Self {
             client,
             server,
@@ -111,13 +115,18 @@ impl Caller {
 
     async fn ask_with(&self, target: &str, asked: Asked<'_>, token: Option<&Secret>) -> Got {
         let url = self.server.address(target);
-        match self.client.get(url).headers(head(token)).send().await {
+        let request = self.client.get().get(url).headers(head(token));
+        let error = match request.send().await {
             Ok(response) => match judge(asked, response.status(), response.headers()) {
-                Ok(()) => self.body(response, asked).await,
-                Err(got) => got,
+                Ok(()) => return self.body(response, asked).await,
+                Err(got) => return got,
             },
-            Err(error) if error.is_connect() => away(asked.unreachable(&error)),
-            Err(_) => Got::Failed(None),
+            Err(error) => error,
+        };
+        self.client.renew().await;
+        match error.is_connect() {
+            true => away(asked.unreachable(&error)),
+            false => Got::Failed(None),
         }
     }
 
@@ -133,7 +142,10 @@ impl Caller {
                 Ok(Some(chunk)) if body.len() + chunk.len() > self.bytes_max => {
                     return Got::TooLarge;
                 }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(Some(chunk)) => {
+                    make_room(&mut body, chunk.len(), self.bytes_max);
+                    body.extend_from_slice(&chunk);
+                }
                 Ok(None) => break,
                 Err(_) => return Got::Failed(None),
             }
@@ -142,6 +154,16 @@ impl Caller {
             return strange(Trouble::Strange, asked.no_json());
         }
         Got::Answer(body.into())
+    }
+}
+
+/// Room for so much more. It doubles as a vector's does, but never beyond the
+/// bound, since that is what is counted with.
+fn make_room(body: &mut Vec<u8>, more: usize, bytes_max: usize) {
+    let needed = body.len() + more;
+    if needed > body.capacity() {
+        let room = (2 * body.capacity()).clamp(needed, bytes_max.max(needed));
+        body.reserve_exact(room - body.len());
     }
 }
 
@@ -195,4 +217,23 @@ fn away(message: String) -> Got {
 
 const fn strange(trouble: Trouble, message: String) -> Got {
     Got::Unusable(Complaint { trouble, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_takes_no_more_room_than_an_answer_may_have() {
+        let mut body = Vec::new();
+        let mut grown = 0;
+        while body.len() < 100_000 {
+            let before = body.capacity();
+            make_room(&mut body, 100, 100_000);
+            grown += u32::from(body.capacity() != before);
+            body.extend_from_slice(&[0; 100]);
+        }
+        assert_eq!(body.capacity(), 100_000);
+        assert!(grown < 15, "{grown}");
+    }
 }
