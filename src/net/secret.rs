@@ -10,6 +10,9 @@ const TOKEN_BYTES_MAX: u64 = 16 << 10;
 /// A shorter word is not looked for in what others say: it may be any word.
 const HIDDEN_BYTES_MIN: usize = 6;
 
+/// Words before a key that are none.
+const SCHEMES: [&str; 3] = ["bearer", "digest", "apikey"];
+
 /// So much of a secret where a text was cut gives it away in part.
 const CUT_BYTES_MIN: usize = 4;
 
@@ -42,8 +45,9 @@ impl Secret {
     /// Takes it out of what the other side says, which may repeat what it was
     /// sent: each of its words, and the beginning of one where the text was cut.
     pub fn hide_in(&self, text: &mut String) {
+        let is_scheme = |word: &str| SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(word));
         let words = self.0.split_ascii_whitespace();
-        for word in words.filter(|word| word.len() >= HIDDEN_BYTES_MIN) {
+        for word in words.filter(|word| word.len() >= HIDDEN_BYTES_MIN && !is_scheme(word)) {
             if text.contains(word) {
                 *text = text.replace(word, HIDDEN);
             }
@@ -161,7 +165,7 @@ mod tests {
         let secret = Secret::new("Bearer hunter2-key");
         for (said, kept) in [
             ("no hunter2-key, hunter2-key!", "no [secret], [secret]!"),
-            ("no Bearer hunter2-key", "no [secret] [secret]"),
+            ("no Bearer hunter2-key", "no Bearer [secret]"),
             ("what is hunter2-k…", "what is [secret]…"),
             ("what is hunt…", "what is [secret]…"),
             ("what is hun…", "what is hun…"),

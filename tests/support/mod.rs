@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod by_hand;
+pub mod content;
 pub mod trace;
 pub mod workload;
 

@@ -1,0 +1,283 @@
+//! A server, or whoever sits between it and us, that means harm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use runtrail::limits::Limits;
+use runtrail::run::outputs::Wish;
+use runtrail::source::LossKind;
+use runtrail::source::ask::{Answer, Asker, AskerSettings, Reply};
+use tokio::sync::{mpsc, watch};
+
+use crate::flood::{BOMBS, Bomb, GIB, ON_THE_WAY_BYTES_MAX, gzip, gzip_bomb, pour, trickle};
+use crate::program::{Program, eventually, get};
+use crate::receiver::{Receiver, Wire};
+use crate::scripted::{Connection, FEED, Server, Source, settings, soon};
+use crate::support::{Feed, sse, usage};
+use crate::{FLOODED_BYTES_MAX, listening};
+
+/// A time-out that is over soon.
+const SHORT: Duration = Duration::from_millis(300);
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+
+#[tokio::test]
+async fn a_feed_whose_head_has_no_end_is_let_go_of_and_the_next_one_is_read() {
+    let server = Server::new().await;
+    let mut source = Source::new(settings(server.url()));
+    for bomb in BOMBS {
+        source.resume("").await;
+        let mut connection = server.accept().await;
+        connection.request().await;
+        let taken = bomb.throw(&mut connection).await;
+        assert!(taken <= ON_THE_WAY_BYTES_MAX, "{bomb:?}: {taken}");
+        let loss = source.refused().await;
+        assert_eq!(loss.kind, LossKind::Unreachable, "{bomb:?}");
+        assert!(loss.message.len() < 500, "{}", loss.message);
+    }
+    source.resume("").await;
+    let _connection = server.answer(FEED).await;
+    source.connected().await;
+}
+
+#[tokio::test]
+async fn a_feed_whose_head_trickles_or_never_comes_to_its_point_is_given_up() {
+    let server = Server::new().await;
+    let mut settings = settings(server.url());
+    settings.connect_time_max = SHORT;
+    let mut source = Source::new(settings);
+    let early = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
+    for is_trickle in [true, false] {
+        source.resume("").await;
+        let mut connection = server.accept().await;
+        connection.request().await;
+        if is_trickle {
+            connection.send("HTTP/1.1 200 OK\r\nx-slow: ").await;
+            trickle(&mut connection, b'x').await;
+        } else {
+            pour(&mut connection, early.as_bytes(), u64::MAX).await;
+        }
+        let loss = source.refused().await;
+        assert_eq!(loss.kind, LossKind::Unreachable);
+        assert!(loss.message.contains("did not answer within"), "{loss:?}");
+    }
+}
+
+/// Asks for a row.
+struct Asking {
+    wishes: mpsc::Sender<Wish>,
+    answers: mpsc::Receiver<Answer>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Asking {
+    fn new(server: &Server, answer_time_max: Duration) -> Self {
+        let source = settings(server.url());
+        let mut settings = AskerSettings::new(source, &Limits::default(), 1);
+        settings.answer_time_max = answer_time_max;
+        let (wishes, wished) = mpsc::channel(1);
+        let (to, answers) = mpsc::channel(1);
+        let (stop, stopped) = watch::channel(false);
+        Asker::start(settings, wished, to, stopped).unwrap();
+        Self {
+            wishes,
+            answers,
+            _stop: stop,
+        }
+    }
+
+    async fn ask(&self) {
+        let row = Wish::AskRow {
+            project: Some(7),
+            run_id: "r".into(),
+        };
+        self.wishes.send(row).await.unwrap();
+    }
+
+    async fn reply(&mut self) -> Reply {
+        soon(self.answers.recv()).await.unwrap().reply
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_head_has_no_end_has_failed_and_is_asked_for_again() {
+    let server = Server::new().await;
+    let mut asking = Asking::new(&server, Duration::from_secs(60));
+    for bomb in BOMBS {
+        asking.ask().await;
+        let mut connection = server.accept().await;
+        connection.request().await;
+        let taken = bomb.throw(&mut connection).await;
+        assert!(taken <= ON_THE_WAY_BYTES_MAX, "{bomb:?}: {taken}");
+        drop(connection);
+        server.answer(OK).await;
+        let row = Reply::Row(Bytes::from_static(b"{}"));
+        assert_eq!(asking.reply().await, row, "{bomb:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_trickles_has_failed_however_often_a_byte_comes() {
+    let server = Server::new().await;
+    let mut asking = Asking::new(&server, SHORT);
+    for begin in [
+        "HTTP/1.1 200 OK\r\nx-slow: ",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n[",
+    ] {
+        asking.ask().await;
+        let mut connection = server.accept().await;
+        connection.request().await;
+        connection.send(begin).await;
+        trickle(&mut connection, b' ').await;
+        server.answer(OK).await;
+        let row = Reply::Row(Bytes::from_static(b"{}"));
+        assert_eq!(asking.reply().await, row, "{begin}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_is_not_unpacked_whether_it_says_so_or_not() {
+    let server = Server::new().await;
+    let mut asking = Asking::new(&server, Duration::from_secs(60));
+    let packed = gzip(b"{}");
+    for says_so in ["content-encoding: gzip\r\n", ""] {
+        asking.ask().await;
+        let mut answer = format!(
+            "HTTP/1.1 200 OK\r\n{says_so}content-length: {}\r\nconnection: close\r\n\r\n",
+            packed.len()
+        )
+        .into_bytes();
+        answer.extend_from_slice(&packed);
+        let (request, _) = server.answer(answer).await;
+        assert_eq!(request.header("accept-encoding"), Some("identity"));
+        assert_eq!(asking.reply().await, Reply::Unusable, "{says_so:?}");
+    }
+}
+
+/// What a server of floods has to say to each that asks for something else than
+/// the feed, in turn.
+const ANSWERS: [&str; 6] = ["told", "untold", "gzip", "deep", "strings", "head"];
+
+/// Floods everybody who asks, and counts what they took at most.
+async fn flood(connection: &mut Connection, number: u64) -> u64 {
+    let of =
+        |more: &str| format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{more}\r\n");
+    let megabyte = vec![b' '; 1 << 20];
+    match ANSWERS.get(usize::try_from(number).unwrap()) {
+        Some(&"told") => {
+            let head = of(&format!("content-length: {GIB}\r\n"));
+            connection.send(head + "[").await;
+            pour(connection, &megabyte, GIB - 1).await
+        }
+        Some(&"untold") => {
+            connection.send(of("transfer-encoding: chunked\r\n")).await;
+            connection.send_chunk("{\"events\": [").await;
+            let chunk = [b"100000\r\n", &megabyte[..], b"\r\n"].concat();
+            pour(connection, &chunk, GIB).await
+        }
+        Some(&"gzip") => {
+            let bomb = gzip_bomb();
+            let length = bomb.len();
+            let head = of(&format!(
+                "content-encoding: gzip\r\ncontent-length: {length}\r\n"
+            ));
+            connection.send(head).await;
+            pour(connection, &bomb, 1).await
+        }
+        Some(&"deep") => {
+            let deep = "[{\"a\":".repeat(1 << 20);
+            let length = deep.len();
+            connection
+                .send(of(&format!("content-length: {length}\r\n")))
+                .await;
+            pour(connection, deep.as_bytes(), 1).await
+        }
+        Some(&"strings") => {
+            // As many rows, events and keys as fit.
+            let row = "{\"id\":\"\",\"script_name\":\"s\",\"type\":\"Log\",\"payload\":[]},";
+            let rows = format!("{{\"events\":[{}null]}}", row.repeat((7 << 20) / row.len()));
+            let length = rows.len();
+            connection
+                .send(of(&format!("content-length: {length}\r\n")))
+                .await;
+            pour(connection, rows.as_bytes(), 1).await
+        }
+        Some(_) => Bomb::EndlessHead.throw(connection).await,
+        None => {
+            let nothing =
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+            connection.send(nothing).await;
+            0
+        }
+    }
+}
+
+/// A run that is first heard of in the middle, so that its log is asked for.
+fn half_a_run() -> Vec<u8> {
+    let mut feed = Feed::of("review");
+    feed.start().at(5).task("a");
+    feed.at(500).task_end("a", 495, usage(1, 2));
+    feed.at(600).end([1, 2, 1]);
+    sse(&feed.script, &feed.lines[1..], 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gigabyte_of_anything_costs_bounded_memory_and_no_run() {
+    let server = Server::new().await;
+    let url = server.url().to_string();
+    let asked = Arc::new(AtomicU64::new(0));
+    let most = Arc::new(AtomicU64::new(0));
+    let (count, largest) = (Arc::clone(&asked), Arc::clone(&most));
+    tokio::spawn(async move {
+        loop {
+            let mut connection = server.accept_ever().await;
+            let (count, largest) = (Arc::clone(&count), Arc::clone(&largest));
+            tokio::spawn(async move {
+                let Some(request) = connection.next_request().await else {
+                    return;
+                };
+                if request.header("accept") == Some("text/event-stream") {
+                    connection.send(FEED).await;
+                    // Signs of life without end, and a line without end.
+                    let comment = [b": ", &[b'x'; 1_000][..], b"\n\n"].concat().repeat(64);
+                    pour(&mut connection, &comment, 64 << 20).await;
+                    connection.send("data: [").await;
+                    pour(&mut connection, &[b' '; 64 << 10], 64 << 20).await;
+                    connection.send("\n\n").await;
+                    connection.send(half_a_run()).await;
+                    std::future::pending::<()>().await;
+                }
+                let number = count.fetch_add(1, Ordering::Relaxed);
+                let taken = flood(&mut connection, number).await;
+                largest.fetch_max(taken, Ordering::Relaxed);
+            });
+        }
+    });
+    let receiver = Receiver::start(Wire::Http).await;
+    let endpoint = format!("http://{}", receiver.addr);
+    let mut variables = listening(&url);
+    variables.extend([
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+        ("RUNTRAIL_LIMITS_REPAIR_WAIT_MAX", "60s"),
+    ]);
+    let program = Program::start(&["run"], &variables);
+    let [metrics, _] = program.listeners();
+    eventually("the run is sent", || {
+        let received = receiver.received();
+        let mut spans = received.iter().flat_map(|request| request.spans());
+        spans
+            .any(|span| span.name == "invoke_workflow review")
+            .then_some(())
+    });
+    eventually("everything was asked for", || {
+        (asked.load(Ordering::Relaxed) >= ANSWERS.len() as u64).then_some(())
+    });
+    assert_eq!(get(metrics, "/healthz", "").0, 200);
+    let (peak, most) = (program.peak_bytes(), most.load(Ordering::Relaxed));
+    println!("at most {peak} bytes of memory, and {most} taken of one answer");
+    assert!(peak < FLOODED_BYTES_MAX, "{peak}");
+    let answer_bytes_max = Limits::default().answer_bytes_max as u64;
+    assert!(most <= answer_bytes_max + ON_THE_WAY_BYTES_MAX, "{most}");
+}
