@@ -13,6 +13,7 @@
 //! - [`export`]: the network out
 //! - [`net`]: what these two and the listeners share
 //! - [`config`] and [`cli`]: what people choose
+//! - [`printed`]: JSON that a terminal may show
 //! - [`replay`]: a recording instead of a feed
 //! - [`backfill`]: the spans of past runs, from the server's logs
 //! - [`sim`]: a simulated server, for the demo, tests and load
@@ -34,6 +35,7 @@ pub mod limits;
 pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod printed;
 pub mod replay;
 pub mod run;
 pub mod self_trace;

@@ -14,6 +14,7 @@ use crate::export::delivery::DeliveryError;
 use crate::limits::Limits;
 use crate::metrics::catalogue::CatalogueError;
 use crate::metrics::{self, Metrics};
+use crate::printed::printed;
 use crate::trace::json::{JsonError, to_json};
 use crate::wire::dialect::Dialect;
 
@@ -137,7 +138,7 @@ impl<W: Write> Printer<'_, W> {
         while let Some(summary) = core.poll_summary() {
             if self.emit == Emit::Summaries {
                 let line = serde_json::to_string(&summary).map_err(ReplayError::Summary)?;
-                writeln!(self.out, "{line}").map_err(ReplayError::Write)?;
+                writeln!(self.out, "{}", printed(line)).map_err(ReplayError::Write)?;
             }
         }
         let (types, now) = (core.event_types(), core.clock());

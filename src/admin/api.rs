@@ -16,6 +16,7 @@ use super::{Ask, RunDetail, RunsQuery};
 use crate::limits::API_CONNECTIONS_MAX;
 use crate::net::secret::TokenSource;
 use crate::net::serve::{Body, ServeLimits, WhenFull, json, serve};
+use crate::printed::printed;
 use crate::trace::batch::ResourceInfo;
 
 /// What the API needs to know.
@@ -224,10 +225,8 @@ fn is_loopback(host: &HeaderValue) -> bool {
 
 fn shown(value: &impl Serialize) -> Response<Body> {
     // Our own values have no key that is no text.
-    json(
-        StatusCode::OK,
-        serde_json::to_vec(value).unwrap_or_default(),
-    )
+    let text = serde_json::to_string(value).unwrap_or_default();
+    json(StatusCode::OK, printed(text))
 }
 
 fn silent() -> Response<Body> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+use crate::printed::printed;
 use crate::run::outputs::OpenRun;
 use crate::run::summary::{RunSummary, TaskCounts, as_hex, as_rfc3339, as_rfc3339_or_null, millis};
 use crate::run::trace_id::TraceId;
@@ -208,7 +209,7 @@ impl Finished {
         Self {
             row: RunRow::of_finished(summary),
             // A summary of ours has no key that is no text.
-            summary: Arc::from(serde_json::to_string(summary).unwrap_or_default()),
+            summary: Arc::from(printed(serde_json::to_string(summary).unwrap_or_default())),
         }
     }
 }

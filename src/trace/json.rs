@@ -5,6 +5,8 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use thiserror::Error;
 
+use crate::printed::printed;
+
 /// A body that cannot be shown.
 #[derive(Debug, Error)]
 pub enum JsonError {
@@ -20,7 +22,7 @@ pub enum JsonError {
 /// line's end.
 pub fn to_json(body: &[u8]) -> Result<String, JsonError> {
     let request = ExportTraceServiceRequest::decode(body)?;
-    Ok(serde_json::to_string(&request)?)
+    Ok(printed(serde_json::to_string(&request)?))
 }
 
 #[cfg(test)]

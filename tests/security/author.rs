@@ -167,7 +167,8 @@ async fn names_do_no_harm(format: &str) {
                 | ["", "executions", _]
                 | ["", "executions", _, "events" | "tasks"]
         );
-        assert!(is_known && !path.contains(".."), "{line}");
+        let leads_up = parts.iter().any(|part| matches!(*part, "." | ".."));
+        assert!(is_known && !leads_up, "{line}");
     }
 
     for name in names(store.path()) {

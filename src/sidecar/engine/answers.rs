@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Engine;
 use crate::admin::{Ask, RunDetail, RunsPage, RunsQuery};
 use crate::net::clock::now;
+use crate::printed::printed;
 use crate::run::outputs::OpenRun;
 use crate::run::trace_id;
 use crate::sidecar::book::{Finished, RunRow};
@@ -72,7 +73,7 @@ impl Engine {
             let summary = core.summary_so_far(&run.meta.trace_id)?;
             return Some(RunDetail {
                 row: RunRow::of_open(&run, now()),
-                summary: Arc::from(serde_json::to_string(&summary).ok()?),
+                summary: Arc::from(printed(serde_json::to_string(&summary).ok()?)),
                 spans: book.spans(&run.meta.trace_id),
             });
         }
