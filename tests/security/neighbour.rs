@@ -157,6 +157,31 @@ fn a_token_counts_only_where_it_belongs_and_only_whole() {
 }
 
 #[test]
+fn a_token_of_the_api_that_is_changed_counts_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, "first\n").unwrap();
+    let mut variables = listening("http://127.0.0.1:9");
+    variables.push(("RUNTRAIL_LISTEN_LOCAL_TOKEN_FILE", file.to_str().unwrap()));
+    let program = Program::start(&["run"], &variables);
+    let [_, local] = program.listeners();
+    let status = |token| {
+        get(
+            local,
+            "/api/runs",
+            &format!("authorization: Bearer {token}\r\n"),
+        )
+        .0
+    };
+    assert_eq!((status("first"), status("second")), (200, 401));
+    std::fs::write(&file, "second\n").unwrap();
+    assert_eq!((status("first"), status("second")), (401, 200));
+    // Without a token to compare with, it is closed.
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!((status("second"), status("")), (503, 503));
+}
+
+#[test]
 fn an_api_that_others_reach_does_not_begin_without_a_token() {
     let mut variables = listening("http://127.0.0.1:9");
     variables.push(("RUNTRAIL_LISTEN_LOCAL", "0.0.0.0:0"));
