@@ -146,10 +146,13 @@ async fn names_do_no_harm(format: &str) {
     // The API finds each run by its id, and shows it as JSON.
     for run in IDS {
         let id: String = run.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let (status, body) = get(local, &format!("/api/runs/{id}"), "");
-        assert!(matches!(status, 200 | 404), "{body}");
-        assert!(is_clean(&body), "{body:?}");
-        let _: Value = serde_json::from_str(&body).unwrap();
+        for more in ["", "/summary", "/spans"] {
+            let (_, body) = get(local, &format!("/api/runs/{id}{more}"), "");
+            assert!(is_clean(&body), "{body:?}");
+            for line in body.lines() {
+                let _: Value = serde_json::from_str(line).unwrap();
+            }
+        }
     }
 
     // The server was asked for nothing but what there may be.
@@ -197,4 +200,23 @@ async fn names_forge_no_metric_no_line_no_path_and_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_speak_to_no_terminal() {
     names_do_no_harm("text").await;
+}
+
+#[test]
+fn what_replay_prints_speaks_to_no_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("feed.sse");
+    std::fs::write(&file, nasty(IDS[0])).unwrap();
+    for emit in ["summaries", "spans", "metrics"] {
+        let file = file.to_str().unwrap();
+        let arguments = ["replay", "--system", "akribes", "--emit", emit, file];
+        let ended = Program::start(&arguments, &[]).ended();
+        assert_eq!(ended.code, Some(0), "{}", ended.text);
+        if emit == "metrics" {
+            // Its escapes are those of Prometheus, which knows three.
+            assert!(ended.text.contains("runb{y=\\\""), "{}", ended.text);
+        } else {
+            assert!(is_clean(&ended.text), "{:?}", ended.text);
+        }
+    }
 }

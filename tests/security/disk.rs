@@ -272,3 +272,16 @@ async fn the_token_is_nowhere_also_when_content_is_captured() {
     let content = told(CONTENT).map(|line| line.starts_with("{\"execution_id\""));
     assert!(content.unwrap_or(true), "{:?}", told(CONTENT));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_is_its_owners_alone() {
+    let url = server().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("feed.sse");
+    let arguments = ["record", "--out", file.to_str().unwrap(), "--for", "1s"];
+    let ended = Program::start(&arguments, &[("AKRIBES_URL", &url)]).ended();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(has(&fs::read(&file).unwrap(), CONTENT), "it holds the feed");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

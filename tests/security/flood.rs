@@ -75,14 +75,9 @@ where
     }
 }
 
-/// A gigabyte of spaces in a megabyte.
+/// A gigabyte of spaces, in as many parts as it has megabytes.
 pub(crate) fn gzip_bomb() -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let spaces = vec![b' '; 1 << 20];
-    for _ in 0..GIB >> 20 {
-        encoder.write_all(&spaces).unwrap();
-    }
-    encoder.finish().unwrap()
+    gzip(&[b' '; 1 << 20]).repeat(1 << 10)
 }
 
 /// So small a text, packed.

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use runtrail::limits::Limits;
 use runtrail::run::outputs::Wish;
-use runtrail::source::LossKind;
 use runtrail::source::ask::{Answer, Asker, AskerSettings, Reply};
+use runtrail::source::{LossKind, SourceSettings};
 use tokio::sync::{mpsc, watch};
 
 use crate::flood::{BOMBS, Bomb, GIB, ON_THE_WAY_BYTES_MAX, gzip, gzip_bomb, pour, trickle};
@@ -21,7 +21,7 @@ use crate::{FLOODED_BYTES_MAX, listening};
 /// A time-out that is over soon.
 const SHORT: Duration = Duration::from_millis(300);
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
 
 #[tokio::test]
 async fn a_feed_whose_head_has_no_end_is_let_go_of_and_the_next_one_is_read() {
@@ -66,7 +66,7 @@ async fn a_feed_whose_head_trickles_or_never_comes_to_its_point_is_given_up() {
 }
 
 /// Asks for a row.
-struct Asking {
+pub(crate) struct Asking {
     wishes: mpsc::Sender<Wish>,
     answers: mpsc::Receiver<Answer>,
     _stop: watch::Sender<bool>,
@@ -74,7 +74,10 @@ struct Asking {
 
 impl Asking {
     fn new(server: &Server, answer_time_max: Duration) -> Self {
-        let source = settings(server.url());
+        Self::of(settings(server.url()), answer_time_max)
+    }
+
+    pub(crate) fn of(source: SourceSettings, answer_time_max: Duration) -> Self {
         let mut settings = AskerSettings::new(source, &Limits::default(), 1);
         settings.answer_time_max = answer_time_max;
         let (wishes, wished) = mpsc::channel(1);
@@ -88,7 +91,7 @@ impl Asking {
         }
     }
 
-    async fn ask(&self) {
+    pub(crate) async fn ask(&self) {
         let row = Wish::AskRow {
             project: Some(7),
             run_id: "r".into(),
@@ -96,7 +99,7 @@ impl Asking {
         self.wishes.send(row).await.unwrap();
     }
 
-    async fn reply(&mut self) -> Reply {
+    pub(crate) async fn reply(&mut self) -> Reply {
         soon(self.answers.recv()).await.unwrap().reply
     }
 }
@@ -214,9 +217,13 @@ async fn flood(connection: &mut Connection, number: u64) -> u64 {
     }
 }
 
+/// Runs that have floods for logs.
+const RUNS: usize = 4;
+
 /// A run that is first heard of in the middle, so that its log is asked for.
-fn half_a_run() -> Vec<u8> {
-    let mut feed = Feed::of("review");
+fn half_a_run(n: usize) -> Vec<u8> {
+    let id = format!("6513270e-8a4c-4b0e-9a7e-{n:012x}");
+    let mut feed = Feed::of_run("review", &id);
     feed.start().at(5).task("a");
     feed.at(500).task_end("a", 495, usage(1, 2));
     feed.at(600).end([1, 2, 1]);
@@ -246,7 +253,9 @@ async fn a_gigabyte_of_anything_costs_bounded_memory_and_no_run() {
                     connection.send("data: [").await;
                     pour(&mut connection, &[b' '; 64 << 10], 64 << 20).await;
                     connection.send("\n\n").await;
-                    connection.send(half_a_run()).await;
+                    for n in 0..RUNS {
+                        connection.send(half_a_run(n)).await;
+                    }
                     std::future::pending::<()>().await;
                 }
                 let number = count.fetch_add(1, Ordering::Relaxed);
@@ -260,16 +269,15 @@ async fn a_gigabyte_of_anything_costs_bounded_memory_and_no_run() {
     let mut variables = listening(&url);
     variables.extend([
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
-        ("RUNTRAIL_LIMITS_REPAIR_WAIT_MAX", "60s"),
+        ("RUNTRAIL_LIMITS_REPAIR_WAIT_MAX", "10s"),
     ]);
     let program = Program::start(&["run"], &variables);
     let [metrics, _] = program.listeners();
-    eventually("the run is sent", || {
+    eventually("the runs are sent", || {
         let received = receiver.received();
-        let mut spans = received.iter().flat_map(|request| request.spans());
-        spans
-            .any(|span| span.name == "invoke_workflow review")
-            .then_some(())
+        let spans = received.iter().flat_map(|request| request.spans());
+        let roots = spans.filter(|span| span.name == "invoke_workflow review");
+        (roots.count() >= RUNS).then_some(())
     });
     eventually("everything was asked for", || {
         (asked.load(Ordering::Relaxed) >= ANSWERS.len() as u64).then_some(())
