@@ -50,21 +50,26 @@ pub(super) const ALERTS: &[Alert] = &[
     },
     Alert {
         // By the same hour of last week: at night and at weekends feeds are silent.
-        // A process that was told nothing yet has been silent since its start.
+        // A process that was told nothing yet has been silent since its start. Both
+        // are asked by job: of several that share one, it does not show any more
+        // which of them was busy then, since pods change their addresses.
         name: "RuntrailFeedSilent",
         expr: "
             (
               time()
-              - (runtrail_source_last_event_timestamp_seconds or on ($instance) process_start_time_seconds)
+              - max by ($job) (
+                (runtrail_source_last_event_timestamp_seconds or on ($instance) process_start_time_seconds)
+                and on ($instance) runtrail_source_connected
+              )
               > 1800
             )
-            and on ($instance) runtrail_source_connected == 1
+            and on ($job) min by ($job) (runtrail_source_connected) == 1
             and on ($job) sum by ($job) (increase(runtrail_events_total[1h] offset 1w)) >= 100
             ",
         lasts: "10m",
         severity: Severity::Ticket,
         summary: "The feed of {{ $labels.job }} is connected, but silent for {{ $value | humanizeDuration }}",
-        description: "{{ $labels.job }} {{ $labels.instance }} is connected to its server, and has heard nothing for {{ $value | humanizeDuration }}. At this hour a week ago the feed was busy.",
+        description: "{{ $labels.job }} is connected to its server, and has heard nothing for {{ $value | humanizeDuration }}. At this hour a week ago the feed was busy.",
     },
     Alert {
         name: "RuntrailRepairsFailing",

@@ -2,6 +2,11 @@
 //!
 //! A provider's error is known by the code that the run ended with, or by its kind
 //! where a server gives no code: those of Akribes. A further system adds its own.
+//!
+//! The count of a code begins with its first error, and `increase()` does not see
+//! how a series begins: a key that is refused once in each of many workflows would
+//! be no increase at all. So what was not there at the window's beginning counts as
+//! a whole, if runtrail was there: what happened unseen is not of the window.
 
 use super::{Alert, Severity};
 
@@ -9,7 +14,14 @@ pub(super) const ALERTS: &[Alert] = &[
     Alert {
         name: "RuntrailProviderRefusesKey",
         expr: r#"
-            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"}[15m])) >= 3
+            sum by ($job, system, project, error_type) (
+              (
+                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"})
+                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"} offset 15m)
+                and on ($job) count by ($job) (runtrail_build_info offset 15m)
+              )
+              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"}[15m]))
+            ) >= 3
             "#,
         lasts: "0m",
         severity: Severity::Page,
@@ -19,7 +31,14 @@ pub(super) const ALERTS: &[Alert] = &[
     Alert {
         name: "RuntrailProviderRateLimited",
         expr: r#"
-            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"}[30m])) >= 5
+            sum by ($job, system, project, error_type) (
+              (
+                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"})
+                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"} offset 30m)
+                and on ($job) count by ($job) (runtrail_build_info offset 30m)
+              )
+              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"}[30m]))
+            ) >= 5
             "#,
         lasts: "5m",
         severity: Severity::Ticket,
@@ -29,7 +48,14 @@ pub(super) const ALERTS: &[Alert] = &[
     Alert {
         name: "RuntrailProviderUnavailable",
         expr: r#"
-            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"}[30m])) >= 5
+            sum by ($job, system, project, error_type) (
+              (
+                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"})
+                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"} offset 30m)
+                and on ($job) count by ($job) (runtrail_build_info offset 30m)
+              )
+              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"}[30m]))
+            ) >= 5
             "#,
         lasts: "5m",
         severity: Severity::Ticket,
@@ -39,7 +65,14 @@ pub(super) const ALERTS: &[Alert] = &[
     Alert {
         name: "RuntrailProviderRefusesRequests",
         expr: r#"
-            sum by ($job, system, project, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"}[1h])) >= 5
+            sum by ($job, system, project, error_type) (
+              (
+                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"})
+                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"} offset 1h)
+                and on ($job) count by ($job) (runtrail_build_info offset 1h)
+              )
+              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"}[1h]))
+            ) >= 5
             "#,
         lasts: "5m",
         severity: Severity::Ticket,

@@ -7,7 +7,7 @@ pub(super) const ALERTS: &[Alert] = &[
         // By the same hours of last week, so that nights and weekends are as quiet
         // as they always are; and it must have run in the last days, so that the
         // workflows of one busy week ago are not asked for. While the feed is down
-        // nobody knows what runs.
+        // nobody knows what runs; where several share a job, while one of theirs is.
         name: "RuntrailWorkflowStopped",
         expr: "
             (
@@ -15,7 +15,7 @@ pub(super) const ALERTS: &[Alert] = &[
               and sum by ($run) (increase(runtrail_runs_started_total[4d])) >= 5
               unless sum by ($run) (increase(runtrail_runs_started_total[3h])) > 0
             )
-            and on ($job) max by ($job) (runtrail_source_connected) == 1
+            and on ($job) min by ($job) (runtrail_source_connected) == 1
             ",
         lasts: "15m",
         severity: Severity::Ticket,

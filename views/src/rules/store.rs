@@ -25,12 +25,23 @@ pub(super) const ALERTS: &[Alert] = &[
     },
     Alert {
         // Damage is found at a start, before the first scrape, and often in a new
-        // pod: no series is ever seen to rise. But the count itself was kept.
+        // pod: no series is ever seen to rise. But the count itself was kept. So it
+        // is held against the last one that was seen until an hour ago, perhaps long
+        // before: of the same address, or, in a new pod, of its job. Not against the
+        // sum of a job, in which pods that are gone would count as well.
         name: "RuntrailStoreDamaged",
         expr: "
-            sum by ($job) (runtrail_store_corrupt_records_total)
-            - sum by ($job) (runtrail_store_corrupt_records_total offset 1h)
-            > 0
+            sum by ($job) (
+              runtrail_store_corrupt_records_total
+              - last_over_time(runtrail_store_corrupt_records_total[1d] offset 1h)
+              > 0
+            )
+            or
+            (
+              max by ($job) (runtrail_store_corrupt_records_total)
+              - max by ($job) (last_over_time(runtrail_store_corrupt_records_total[1d] offset 1h))
+              > 0
+            )
             ",
         lasts: "0m",
         severity: Severity::Ticket,
