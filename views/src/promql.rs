@@ -25,7 +25,7 @@ pub fn labels_of(query: &str) -> Result<BTreeSet<String>, String> {
 
 /// What Grafana puts into a query before Prometheus sees it, by what may stand
 /// there instead while the query is checked. Longer names stand first.
-const VARIABLES: [(&str, &str); 11] = [
+const VARIABLES: [(&str, &str); 12] = [
     ("$__rate_interval_ms", "300000"),
     ("$__rate_interval", "5m"),
     ("$__interval", "1m"),
@@ -34,6 +34,7 @@ const VARIABLES: [(&str, &str); 11] = [
     ("$system", ".*"),
     ("$project", ".*"),
     ("$workflow", ".*"),
+    ("$namespace", ".*"),
     ("$job", ".*"),
     ("$instance", ".*"),
     // Not a variable: what a pattern has found.

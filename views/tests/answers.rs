@@ -15,13 +15,14 @@ use runtrail_views::dashboards::all;
 use serde_json::{Value, json};
 
 /// What Grafana would put in: ten minutes are shown, rates are of five.
-const SHOWN: [(&str, &str); 8] = [
+const SHOWN: [(&str, &str); 9] = [
     ("$__rate_interval_ms", "300000"),
     ("$__rate_interval", "5m"),
     ("$__range", "10m"),
     ("$system", ".*"),
     ("$project", ".*"),
     ("$workflow", ".*"),
+    ("$namespace", ".*"),
     ("$job", ".*"),
     ("$instance", ".*"),
 ];

@@ -426,8 +426,7 @@ fn by_name(name: &str, properties: &[(&str, Value)]) -> Value {
 
 /// The same dashboard for one workflow, for the same time.
 fn to_one_workflow(dashboard: &Dashboard) -> Value {
-    let kept =
-        "${__url_time_range}&${datasource:queryparam}&${system:queryparam}&${project:queryparam}";
+    let kept = "${__url_time_range}&${datasource:queryparam}&${namespace:queryparam}&${job:queryparam}&${system:queryparam}&${project:queryparam}";
     let uid = uid(dashboard.name);
     let url = format!("/d/{uid}?{kept}&var-workflow=${{__value.raw:percentencode}}");
     json!([{"title": "Only this workflow", "url": url}])

@@ -243,31 +243,30 @@ impl Panel {
 }
 
 impl Variable {
-    /// The three by which everything about runs can be narrowed.
-    pub fn of_runs(hidden: bool) -> Vec<Self> {
-        let variable = |name, title, series| Self {
-            name,
-            title,
-            series,
-            hidden,
-        };
-        vec![
-            variable("system", "System", "runtrail_runs_started_total"),
-            variable(
-                "project",
-                "Project",
-                "runtrail_runs_started_total{system=~\"$system\"}",
-            ),
-            variable(
-                "workflow",
-                "Workflow",
-                "runtrail_runs_started_total{system=~\"$system\",project=~\"$project\"}",
-            ),
-        ]
+    /// By which everything about runs can be narrowed. Two servers that know the
+    /// same project and workflow differ by namespace or job.
+    pub fn of_runs() -> Vec<Self> {
+        let mut all = Self::of_job();
+        all.extend(Self::of_run(false));
+        all
     }
 
-    /// The two by which one runtrail of several is chosen.
+    /// By which one runtrail of several is chosen, with the choice among runs
+    /// carried along.
     pub fn of_runtrail() -> Vec<Self> {
+        let mut all = Self::of_job();
+        all.push(Self {
+            name: "instance",
+            title: "Instance",
+            series: r#"runtrail_build_info{namespace=~"$namespace",job=~"$job"}"#,
+            hidden: false,
+        });
+        all.extend(Self::of_run(true));
+        all
+    }
+
+    /// Outside of Kubernetes there is no namespace to choose, and all is what has none.
+    fn of_job() -> Vec<Self> {
         let variable = |name, title, series| Self {
             name,
             title,
@@ -275,8 +274,38 @@ impl Variable {
             hidden: false,
         };
         vec![
-            variable("job", "Job", "runtrail_build_info"),
-            variable("instance", "Instance", "runtrail_build_info{job=~\"$job\"}"),
+            variable("namespace", "Namespace", "runtrail_build_info"),
+            variable(
+                "job",
+                "Job",
+                r#"runtrail_build_info{namespace=~"$namespace"}"#,
+            ),
+        ]
+    }
+
+    fn of_run(hidden: bool) -> Vec<Self> {
+        let variable = |name, title, series| Self {
+            name,
+            title,
+            series,
+            hidden,
+        };
+        vec![
+            variable(
+                "system",
+                "System",
+                r#"runtrail_runs_started_total{namespace=~"$namespace",job=~"$job"}"#,
+            ),
+            variable(
+                "project",
+                "Project",
+                r#"runtrail_runs_started_total{namespace=~"$namespace",job=~"$job",system=~"$system"}"#,
+            ),
+            variable(
+                "workflow",
+                "Workflow",
+                r#"runtrail_runs_started_total{namespace=~"$namespace",job=~"$job",system=~"$system",project=~"$project"}"#,
+            ),
         ]
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn dashboard() -> Dashboard {
         name: "models",
         title: "runtrail: models",
         question: "Which models get how many tokens, what they cost, how quick they are, and how often they are asked again.",
-        variables: Variable::of_runs(false),
+        variables: Variable::of_runs(),
         rows: vec![tokens(), cost(), speed(), retries()],
     }
 }
@@ -208,15 +208,16 @@ fn cost_numbers() -> Vec<Panel> {
         ),
         numbers(
             "Against a week ago",
-            "The last 24 hours against the same 24 hours a week before: 25 % is a quarter more.",
+            "The last 24 hours against the same 24 hours a week before: 25 % is a quarter more. It needs eight days of costs, since part of a day is no day.",
         )
         .unit(Unit::Share)
         .thresholds(GROWTH)
-        .nothing("no cost a week ago")
+        .nothing("no whole day of costs a week ago")
         .query(
             "more",
             "sum(increase(runtrail_cost_usd_total{OF_RUNS}[1d]))
-            / (sum(increase(runtrail_cost_usd_total{OF_RUNS}[1d] offset 1w)) > 0) - 1",
+            / (sum(increase(runtrail_cost_usd_total{OF_RUNS}[1d] offset 1w)) > 0) - 1
+            and on () count(runtrail_cost_usd_total{OF_RUNS} offset 8d)",
         ),
         numbers("Cost of a run, on average", "What a run that ended in the time shown cost on average.").query(
             "cost",
@@ -359,8 +360,9 @@ fn speed() -> Row {
 }
 
 fn retries() -> Row {
-    let again = "sum by (workflow, task) (RATE(runtrail_task_attempts_total{OF_RUNS}RANGE))
-        - sum by (workflow, task) (RATE(runtrail_tasks_finished_total{OF_RUNS}RANGE))";
+    let again =
+        "sum by (project, workflow, task) (RATE(runtrail_task_attempts_total{OF_RUNS}RANGE))
+        - sum by (project, workflow, task) (RATE(runtrail_tasks_finished_total{OF_RUNS}RANGE))";
     let over = |function: &str, range: &str| {
         format!(
             "clamp_min({}, 0)",
@@ -378,7 +380,7 @@ fn retries() -> Row {
             .size(8, 8)
             .unit(Unit::PerMinute)
             .nothing("no task was tried again")
-            .query("{{workflow}} / {{task}}", &format!("{} * 60 > 0", over("rate", "EACH"))),
+            .query("{{workflow}} / {{task}} ({{project}})", &format!("{} * 60 > 0", over("rate", "EACH"))),
             Panel::new(
                 Look::Bars,
                 "Answers that did not fit",
@@ -388,8 +390,8 @@ fn retries() -> Row {
             .unit(Unit::PerMinute)
             .nothing("all answers fitted")
             .query(
-                "{{workflow}} / {{task}}",
-                "sum by (workflow, task) (rate(runtrail_validation_failures_total{OF_RUNS}EACH)) * 60 > 0",
+                "{{workflow}} / {{task}} ({{project}})",
+                "sum by (project, workflow, task) (rate(runtrail_validation_failures_total{OF_RUNS}EACH)) * 60 > 0",
             )
             .exemplars(),
             Panel::new(
@@ -401,8 +403,8 @@ fn retries() -> Row {
             .unit(Unit::PerMinute)
             .nothing("no task was taken over")
             .query(
-                "{{workflow}} / {{task}}",
-                "sum by (workflow, task) (rate(runtrail_task_escalations_total{OF_RUNS}EACH)) * 60 > 0",
+                "{{workflow}} / {{task}} ({{project}})",
+                "sum by (project, workflow, task) (rate(runtrail_task_escalations_total{OF_RUNS}EACH)) * 60 > 0",
             ),
             Panel::new(
                 Look::Table { worst_by: 0 },
@@ -411,23 +413,23 @@ fn retries() -> Row {
             )
             .size(24, 8)
             .nothing("no task ended")
-            .column("Further attempts", Unit::Count, &format!("round({})", over("increase", "[$__range]")))
+            .column("Further attempts", Unit::Count, &with_project_name(&format!("round({})", over("increase", "[$__range]"))))
             .column_thresholds(SOME)
             .column(
                 "Did not fit",
                 Unit::Count,
-                "round(sum by (workflow, task) (increase(runtrail_validation_failures_total{OF_RUNS}[$__range])))",
+                "round(sum by (project, workflow, task) (increase(runtrail_validation_failures_total{OF_RUNS}[$__range])))",
             )
             .column_thresholds(SOME)
             .column(
                 "Taken over",
                 Unit::Count,
-                "round(sum by (workflow, task) (increase(runtrail_task_escalations_total{OF_RUNS}[$__range])))",
+                "round(sum by (project, workflow, task) (increase(runtrail_task_escalations_total{OF_RUNS}[$__range])))",
             )
             .column(
                 "Ended",
                 Unit::Count,
-                "round(sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])))",
+                "round(sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])))",
             ),
         ],
     }

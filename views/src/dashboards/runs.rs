@@ -14,7 +14,7 @@ pub(super) fn dashboard() -> Dashboard {
         name: "runs",
         title: "runtrail: runs",
         question: "What runs, how often it fails and why, how long it takes, and what waits for somebody.",
-        variables: Variable::of_runs(false),
+        variables: Variable::of_runs(),
         rows: vec![now(), failures(), durations(), waits(), tasks(), tools()],
     }
 }
@@ -212,19 +212,19 @@ fn tasks_worst_first() -> Panel {
     .column(
         "Failed",
         Unit::Count,
-        "round(sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS, FAILED}[$__range])))",
+        &with_project_name("round(sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS, FAILED}[$__range])))"),
     )
     .column_thresholds(FAILED)
     .column(
         "Ended",
         Unit::Count,
-        "round(sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])))",
+        "round(sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])))",
     )
     .column(
         "Share",
         Unit::Share,
-        "sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS, FAILED}[$__range]))
-        / (sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])) > 0)",
+        "sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS, FAILED}[$__range]))
+        / (sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])) > 0)",
     )
     .column_thresholds(FAILED_SHARE)
 }
@@ -239,10 +239,10 @@ fn errors_worst_first() -> Panel {
     .column(
         "Failed",
         Unit::Count,
-        &format!(
-            "round({}) > 0",
-            increase_from_nothing("error_type, workflow", ERRORS, "$__range")
-        ),
+        &with_project_name(&format!(
+            "(round({}) > 0)",
+            increase_from_nothing("error_type, project, workflow", ERRORS, "$__range")
+        )),
     )
     .column_thresholds(FAILED)
 }
@@ -379,9 +379,9 @@ fn tasks() -> Row {
             .unit(Unit::Seconds)
             .nothing("no task ended")
             .query(
-                "{{workflow}} / {{task}}",
-                "histogram_quantile(0.95, sum by (le, workflow, task) (rate(runtrail_task_duration_seconds_bucket{OF_RUNS}EACH)))
-                and on (workflow, task) topk(10, sum by (workflow, task) (increase(runtrail_task_duration_seconds_sum{OF_RUNS}[$__range] @ end())))",
+                "{{workflow}} / {{task}} ({{project}})",
+                "histogram_quantile(0.95, sum by (le, project, workflow, task) (rate(runtrail_task_duration_seconds_bucket{OF_RUNS}EACH)))
+                and on (project, workflow, task) topk(10, sum by (project, workflow, task) (increase(runtrail_task_duration_seconds_sum{OF_RUNS}[$__range] @ end())))",
             )
             .exemplars(),
             Panel::new(
@@ -392,9 +392,9 @@ fn tasks() -> Row {
             .unit(Unit::PerMinute)
             .nothing("no task ended")
             .query(
-                "{{workflow}} / {{task}}",
-                "sum by (workflow, task) (rate(runtrail_tasks_finished_total{OF_RUNS, FAILED}EACH)) * 60
-                and on (workflow, task) sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS, FAILED}[$__range] @ end())) > 0",
+                "{{workflow}} / {{task}} ({{project}})",
+                "sum by (project, workflow, task) (rate(runtrail_tasks_finished_total{OF_RUNS, FAILED}EACH)) * 60
+                and on (project, workflow, task) sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS, FAILED}[$__range] @ end())) > 0",
             )
             .exemplars(),
             Panel::new(
@@ -407,28 +407,28 @@ fn tasks() -> Row {
             .column(
                 "In all",
                 Unit::Seconds,
-                "sum by (workflow, task) (increase(runtrail_task_duration_seconds_sum{OF_RUNS}[$__range]))",
+                &with_project_name("sum by (project, workflow, task) (increase(runtrail_task_duration_seconds_sum{OF_RUNS}[$__range]))"),
             )
             .column(
                 "On average",
                 Unit::Seconds,
-                "sum by (workflow, task) (increase(runtrail_task_duration_seconds_sum{OF_RUNS}[$__range]))
-                / (sum by (workflow, task) (increase(runtrail_task_duration_seconds_count{OF_RUNS}[$__range])) > 0)",
+                "sum by (project, workflow, task) (increase(runtrail_task_duration_seconds_sum{OF_RUNS}[$__range]))
+                / (sum by (project, workflow, task) (increase(runtrail_task_duration_seconds_count{OF_RUNS}[$__range])) > 0)",
             )
             .column(
                 "95 of 100",
                 Unit::Seconds,
-                "histogram_quantile(0.95, sum by (le, workflow, task) (increase(runtrail_task_duration_seconds_bucket{OF_RUNS}[$__range]))) >= 0",
+                "histogram_quantile(0.95, sum by (le, project, workflow, task) (increase(runtrail_task_duration_seconds_bucket{OF_RUNS}[$__range]))) >= 0",
             )
             .column(
                 "Ended",
                 Unit::Count,
-                "round(sum by (workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])))",
+                "round(sum by (project, workflow, task) (increase(runtrail_tasks_finished_total{OF_RUNS}[$__range])))",
             )
             .column(
                 "From a cache",
                 Unit::Count,
-                "round(sum by (workflow, task) (increase(runtrail_task_cache_hits_total{OF_RUNS}[$__range])))",
+                "round(sum by (project, workflow, task) (increase(runtrail_task_cache_hits_total{OF_RUNS}[$__range])))",
             ),
         ],
     }

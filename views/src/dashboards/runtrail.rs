@@ -1,6 +1,7 @@
 //! Whether runtrail itself is well: what it reads, sends, keeps and uses.
 
 use super::model::{Colour, Dashboard, Look, Panel, Row, Thresholds, Unit, Variable};
+use super::query::only_of_runtrail;
 
 const ANY: Thresholds = &[(1.0, Colour::Bad)];
 const SOME: Thresholds = &[(1.0, Colour::Uneasy)];
@@ -10,13 +11,11 @@ const BEHIND: Thresholds = &[(10.0, Colour::Uneasy), (MINUTE, Colour::Bad)];
 const OLD: Thresholds = &[(5.0 * MINUTE, Colour::Uneasy), (30.0 * MINUTE, Colour::Bad)];
 
 pub(super) fn dashboard() -> Dashboard {
-    let mut variables = Variable::of_runtrail();
-    variables.extend(Variable::of_runs(true));
     Dashboard {
         name: "runtrail",
         title: "runtrail: itself",
         question: "Whether runtrail is well: is it connected, has it missed anything, do spans arrive, and is there room.",
-        variables,
+        variables: Variable::of_runtrail(),
         rows: vec![now(), feed(), truth(), export(), store(), process()],
     }
 }
@@ -66,7 +65,7 @@ fn now() -> Row {
             )
             .thresholds(ANY)
             .nothing("runtrail is down")
-            .query("resting", "sum(max by (job, instance) (runtrail_source_paused{OF_RUNTRAIL}))"),
+            .query("resting", "sum(max by (namespace, job, instance) (runtrail_source_paused{OF_RUNTRAIL}))"),
             numbers(
                 "Disk takes nothing",
                 "How many runtrails cannot write to their store. Make room on the volume: nothing is lost until the process ends.",
@@ -331,7 +330,7 @@ fn store() -> Row {
             .nothing("nothing to save")
             .query(
                 "checkpoint",
-                "time() - min(runtrail_checkpoint_last_success_timestamp_seconds{OF_RUNTRAIL} and on (job, instance) sum by (job, instance) (increase(runtrail_events_total{OF_RUNTRAIL}[10m])) > 0)",
+                "time() - min(runtrail_checkpoint_last_success_timestamp_seconds{OF_RUNTRAIL} and on (namespace, job, instance) sum by (namespace, job, instance) (increase(runtrail_events_total{OF_RUNTRAIL}[10m])) > 0)",
             ),
             numbers(
                 "Owed",
@@ -419,28 +418,28 @@ fn process() -> Row {
                 "Series on the page",
                 "How many samples Prometheus reads of each runtrail. `metric_series_max` bounds it.",
             )
-            .query("{{instance}}", "scrape_samples_scraped{OF_RUNTRAIL}"),
+            .query("{{instance}}", &only_of_runtrail("scrape_samples_scraped{OF_RUNTRAIL}")),
             lines("A scrape takes", "How long Prometheus waits for the page.")
                 .unit(Unit::Seconds)
-                .query("{{instance}}", "scrape_duration_seconds{OF_RUNTRAIL}"),
+                .query("{{instance}}", &only_of_runtrail("scrape_duration_seconds{OF_RUNTRAIL}")),
             lines(
                 "Memory",
                 "What the process holds of real memory. It is bounded: the start-up log tells the bound, `memory_max` sets it.",
             )
             .unit(Unit::Bytes)
             .size(8, 7)
-.query("{{instance}}", "process_resident_memory_bytes{OF_RUNTRAIL}"),
+                .query("{{instance}}", &only_of_runtrail("process_resident_memory_bytes{OF_RUNTRAIL}")),
             lines("CPU", "Of one core, 100 % is all of it.")
                 .unit(Unit::Share)
                 .size(8, 7)
-.query("{{instance}}", "rate(process_cpu_seconds_total{OF_RUNTRAIL}EACH)"),
+                .query("{{instance}}", &only_of_runtrail("rate(process_cpu_seconds_total{OF_RUNTRAIL}EACH)")),
             lines(
                 "Files and threads",
                 "Open files and sockets, and threads.",
             )
             .size(8, 7)
-.query("files {{instance}}", "process_open_fds{OF_RUNTRAIL}")
-            .query("threads {{instance}}", "process_threads{OF_RUNTRAIL}"),
+                .query("files {{instance}}", &only_of_runtrail("process_open_fds{OF_RUNTRAIL}"))
+            .query("threads {{instance}}", &only_of_runtrail("process_threads{OF_RUNTRAIL}")),
         ],
     }
 }
