@@ -131,6 +131,97 @@ const CASES: &[Case] = &[
         ],
         answer: &[(r#"{error_type="NEW"}"#, 0.2)],
     },
+    // The first error of a code is one in each workflow, also where another had it.
+    Case {
+        query: ["runs", "Failed runs by error", "{{error_type}}"],
+        series: &[
+            (r#"runtrail_build_info{version="1"}"#, "1x20"),
+            (
+                r#"runtrail_run_errors_total{error_type="E",workflow="a"}"#,
+                "7x20",
+            ),
+            (
+                r#"runtrail_run_errors_total{error_type="E",workflow="b"}"#,
+                "_x18 1 1 1",
+            ),
+            (
+                r#"runtrail_run_errors_total{error_type="E",workflow="c"}"#,
+                "_x19 1 1",
+            ),
+        ],
+        answer: &[(r#"{error_type="E"}"#, 0.4)],
+    },
+    // Another job was there before: what this one brings along is not new.
+    Case {
+        query: ["runs", "Failed runs by error", "{{error_type}}"],
+        series: &[
+            (r#"runtrail_build_info{job="other"}"#, "1x20"),
+            (r#"runtrail_build_info{job="r"}"#, "_x18 1 1 1"),
+            (
+                r#"runtrail_run_errors_total{job="r",error_type="E",workflow="a"}"#,
+                "_x18 40 40 40",
+            ),
+        ],
+        answer: &[(r#"{error_type="E"}"#, 0.0)],
+    },
+    // Two projects have a workflow and a task of one name.
+    Case {
+        query: ["runs", "Tasks, worst first", "Failed"],
+        series: &[
+            (
+                r#"runtrail_tasks_finished_total{project="1",workflow="a",task="t",outcome="failed"}"#,
+                "0+1x20",
+            ),
+            (
+                r#"runtrail_tasks_finished_total{project="2",workflow="a",task="t",outcome="failed"}"#,
+                "0+2x20",
+            ),
+        ],
+        answer: &[
+            (r#"{name="1",project="1",task="t",workflow="a"}"#, 10.0),
+            (r#"{name="2",project="2",task="t",workflow="a"}"#, 20.0),
+        ],
+    },
+    // Other processes and targets have these metrics too.
+    Case {
+        query: ["runtrail", "Memory", "{{instance}}"],
+        series: &[
+            (
+                r#"runtrail_build_info{job="r",instance="a",version="1"}"#,
+                "1x20",
+            ),
+            (
+                r#"process_resident_memory_bytes{job="r",instance="a"}"#,
+                "7x20",
+            ),
+            (
+                r#"process_resident_memory_bytes{job="node",instance="a"}"#,
+                "9x20",
+            ),
+        ],
+        answer: &[(
+            r#"process_resident_memory_bytes{instance="a",job="r"}"#,
+            7.0,
+        )],
+    },
+    Case {
+        query: ["runtrail", "Series on the page", "{{instance}}"],
+        series: &[
+            (
+                r#"runtrail_build_info{job="r",instance="a",version="1"}"#,
+                "1x20",
+            ),
+            (r#"scrape_samples_scraped{job="r",instance="a"}"#, "7x20"),
+            (r#"scrape_samples_scraped{job="r",instance="b"}"#, "9x20"),
+        ],
+        answer: &[(r#"scrape_samples_scraped{instance="a",job="r"}"#, 7.0)],
+    },
+    // Twenty minutes of costs are no week.
+    Case {
+        query: ["models", "Against a week ago", "more"],
+        series: &[(r#"runtrail_cost_usd_total{model="a"}"#, "0+1x20")],
+        answer: &[],
+    },
     // A project with two names gives no second row, and one without any is its id.
     // Of two names either may come: here one of them weighs less, for the test.
     Case {
