@@ -216,12 +216,6 @@ const CASES: &[Case] = &[
         ],
         answer: &[(r#"scrape_samples_scraped{instance="a",job="r"}"#, 7.0)],
     },
-    // Twenty minutes of costs are no week.
-    Case {
-        query: ["models", "Against a week ago", "more"],
-        series: &[(r#"runtrail_cost_usd_total{model="a"}"#, "0+1x20")],
-        answer: &[],
-    },
     // A project with two names gives no second row, and one without any is its id.
     // Of two names either may come: here one of them weighs less, for the test.
     Case {
@@ -413,6 +407,22 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// The same with twelve hours for a minute: what is answered after ten days.
+const CASES_OF_DAYS: &[Case] = &[
+    // Twice as much as on the same day of last week.
+    Case {
+        query: ["models", "Against a week ago", "more"],
+        series: &[(r#"runtrail_cost_usd_total{model="a"}"#, "0+1x18 20 22")],
+        answer: &[("{}", 1.0)],
+    },
+    // Half of that day was seen: that is no day.
+    Case {
+        query: ["models", "Against a week ago", "more"],
+        series: &[(r#"runtrail_cost_usd_total{model="a"}"#, "_x5 0+1x15")],
+        answer: &[],
+    },
+];
+
 #[test]
 fn the_queries_that_are_easily_got_wrong_answer_what_was_worked_out_by_hand() {
     if Command::new("promtool").arg("--version").output().is_err() {
@@ -422,7 +432,9 @@ fn the_queries_that_are_easily_got_wrong_answer_what_was_worked_out_by_hand() {
         return;
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("answers.json");
-    let tests: Vec<_> = CASES.iter().map(Case::as_test).collect();
+    let tests = CASES.iter().map(|case| case.as_test("1m", "20m"));
+    let of_days = CASES_OF_DAYS.iter().map(|case| case.as_test("12h", "10d"));
+    let tests: Vec<_> = tests.chain(of_days).collect();
     let file = json!({"rule_files": [], "evaluation_interval": "1m", "tests": tests});
     std::fs::write(&path, file.to_string()).unwrap();
     let tool = Command::new("promtool")
@@ -436,7 +448,7 @@ fn the_queries_that_are_easily_got_wrong_answer_what_was_worked_out_by_hand() {
 }
 
 impl Case {
-    fn as_test(&self) -> Value {
+    fn as_test(&self, step: &str, end: &str) -> Value {
         let series = self.series.iter();
         let series: Vec<_> = series
             .map(|(series, values)| json!({"series": series, "values": values}))
@@ -446,10 +458,10 @@ impl Case {
             .map(|(labels, value)| json!({"labels": labels, "value": value}))
             .collect();
         json!({
-            "interval": "1m",
+            "interval": step,
             "input_series": series,
             "promql_expr_test": [
-                {"expr": self.expr(), "eval_time": "20m", "exp_samples": samples},
+                {"expr": self.expr(), "eval_time": end, "exp_samples": samples},
             ],
         })
     }
