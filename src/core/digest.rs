@@ -13,6 +13,7 @@ use crate::run::cost::RunCost;
 use crate::run::finished::{FinishedNode, FinishedRun, RunMeta};
 use crate::run::identity::Identity;
 use crate::run::outputs::{Due, Output, RunSlot};
+use crate::run::standing::WaitKind;
 use crate::run::summary::RunSummary;
 use crate::trace::batch::{Batch, Batcher};
 use crate::trace::content::{ContentPolicy, REDACTED};
@@ -276,7 +277,7 @@ fn node_delta(
         }),
         NodeKind::Wait => Some(Delta::WaitFinished {
             run,
-            kind: Arc::from(text(node, FactKey::WaitKind).unwrap_or("person")),
+            kind: WaitKind::told_as(text(node, FactKey::WaitKind)),
             duration,
         }),
         _ => None,

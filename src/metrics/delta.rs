@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::run::cost::CostBasis;
 use crate::run::finished::{RunMeta, Verified};
 pub use crate::run::outputs::RunSlot;
-use crate::run::standing::Standing;
+use crate::run::standing::{Standing, WaitKind};
 pub use crate::run::summary::ModelTokens;
 use crate::run::trace_id::TraceId;
 use crate::trace::ids::SpanId;
@@ -113,8 +113,8 @@ pub enum Delta {
     WaitFinished {
         /// Its run's place.
         run: RunSlot,
-        /// What kind of wait: person, approval, breakpoint or batch.
-        kind: Arc<str>,
+        /// What was waited for.
+        kind: WaitKind,
         /// How long it took.
         duration: Duration,
     },

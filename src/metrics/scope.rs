@@ -166,13 +166,8 @@ impl Scope {
                 self.tool_finished([server, tool], *outcome, took, bounded, now);
             }
             Delta::WaitFinished { kind, duration, .. } => {
-                let last = WAIT_KINDS.len() - 1;
-                let kind = WAIT_KINDS
-                    .iter()
-                    .position(|k| **k == **kind)
-                    .unwrap_or(last);
                 bounded
-                    .series(Id::RunWait, run_key(self.key, &[kind as ValueId]), now)
+                    .series(Id::RunWait, run_key(self.key, &[*kind as ValueId]), now)
                     .add_sum(duration.as_secs_f64(), now);
             }
             Delta::Cost {

@@ -117,7 +117,7 @@ fn a_wait_adds_its_seconds_to_its_kind() {
     for (kind, millis) in [("person", 1_500), ("person", 1_000), ("moon", 250)] {
         bench.say(Delta::WaitFinished {
             run: 0,
-            kind: Arc::from(kind),
+            kind: WaitKind::told_as(Some(kind)),
             duration: Duration::from_millis(millis),
         });
     }

@@ -104,7 +104,7 @@ fn happen(step: &Step, bench: &mut Bench, open: &mut Open) {
         }
         7 => bench.say(Delta::WaitFinished {
             run,
-            kind: Arc::from("person"),
+            kind: WaitKind::Person,
             duration: Duration::from_millis(millis),
         }),
         8 => {
