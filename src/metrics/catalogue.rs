@@ -445,6 +445,14 @@ impl Kind {
             Self::Histogram(_) => "histogram",
         }
     }
+
+    /// The upper bounds of its buckets, but for the last one; none if it has none.
+    pub const fn bounds(self) -> &'static [f64] {
+        match self {
+            Self::Histogram(bounds) => bounds,
+            Self::Counter | Self::Sum | Self::Gauge => &[],
+        }
+    }
 }
 
 impl fmt::Display for Kind {

@@ -200,9 +200,7 @@ impl Metrics {
 
     /// Tells when the newest event arrived. Before the first one there is no such time.
     pub fn set_source_last_event(&mut self, at: Time, now: Time) {
-        self.bounded
-            .series(Id::SourceLastEvent, key(&[]), now)
-            .set(at.0 as f64 / 1e9, now);
+        self.set_time(Id::SourceLastEvent, Some(at), now);
     }
 
     /// Tells how the exporter fares: its counts since the start of the program,
@@ -223,8 +221,8 @@ impl Metrics {
         own.outbox_bytes.set(outbox.bytes as f64, now);
         own.outbox_limit_bytes.set(outbox.limit_bytes as f64, now);
         own.outbox_batches.set(outbox.batches as f64, now);
-        self.set_or_remove(Id::OutboxOldest, outbox.oldest, now);
-        self.set_or_remove(Id::ExportLastSuccess, counts.last_success, now);
+        self.set_time(Id::OutboxOldest, outbox.oldest, now);
+        self.set_time(Id::ExportLastSuccess, counts.last_success, now);
     }
 
     /// Tells how the store fares. Shown once [`Group::Store`] is registered.
@@ -260,22 +258,17 @@ impl Metrics {
         ] {
             series.set(value as f64, now);
         }
-        self.set_or_remove(
+        self.set_time(
             Id::CheckpointLastSuccess,
             status.checkpoint_last_success,
             now,
         );
     }
 
-    /// A time that there is not is no series: zero would be long ago.
-    fn set_or_remove(&mut self, id: Id, time: Option<Time>, now: Time) {
-        match time {
-            Some(time) => {
-                let series = self.bounded.series(id, key(&[]), now);
-                series.set(time.0 as f64 / 1e9, now);
-            }
-            None => self.bounded.retain(id, |_| false),
-        }
+    /// A time that there is not is not shown: zero would be long ago.
+    fn set_time(&mut self, id: Id, time: Option<Time>, now: Time) {
+        let series = self.bounded.series(id, key(&[]), now);
+        series.set_time(time, now);
     }
 
     /// Removes series that were idle for too long and belong to no open run,

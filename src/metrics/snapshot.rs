@@ -89,13 +89,6 @@ fn is_kept(descriptor: &Descriptor) -> bool {
     descriptor.kind != Kind::Gauge || matches!(descriptor.id, Id::RunsOpen | Id::ProjectInfo)
 }
 
-const fn bounds(kind: Kind) -> &'static [f64] {
-    match kind {
-        Kind::Histogram(bounds) => bounds,
-        Kind::Counter | Kind::Sum | Kind::Gauge => &[],
-    }
-}
-
 impl MetricsSnapshot {
     pub(super) fn of(bounded: &Bounded) -> Self {
         let mut snapshot = Self::default();
@@ -122,7 +115,7 @@ impl MetricsSnapshot {
                     .all_labels()
                     .map(|l| l.name().to_owned())
                     .collect(),
-                bounds: bounds(descriptor.kind).to_vec(),
+                bounds: descriptor.kind.bounds().to_vec(),
                 series: series.collect(),
             });
         }

@@ -150,7 +150,7 @@ impl Exposed {
             match series.read() {
                 Reading::Counter(count) => writer.sample(count as f64, shown),
                 Reading::Sum(value) | Reading::Gauge(value) => writer.sample(value, None),
-                Reading::Histogram(state) => writer.histogram(bounds(kind), &state, &exemplars),
+                Reading::Histogram(state) => writer.histogram(kind.bounds(), &state, &exemplars),
             }
         }
     }
@@ -159,12 +159,5 @@ impl Exposed {
     fn values<'s>(&self, series: &'s Series) -> impl Iterator<Item = &'s str> {
         let values = series.values();
         self.order.iter().map(|(_, place)| &*values[*place])
-    }
-}
-
-const fn bounds(kind: Kind) -> &'static [f64] {
-    match kind {
-        Kind::Histogram(bounds) => bounds,
-        Kind::Counter | Kind::Sum | Kind::Gauge => &[],
     }
 }
