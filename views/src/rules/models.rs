@@ -10,19 +10,44 @@
 
 use super::{Alert, Severity};
 
+/// Runs that ended in one of these errors within this time are at least so many:
+/// those that a count rose by, and those that it began with.
+macro_rules! risen {
+    ($codes:literal, $window:literal, $least:literal) => {
+        concat!(
+            "sum by ($job, system, project, error_type) (\n",
+            "  (\n",
+            "    sum by ($run, error_type) (runtrail_run_errors_total{error_type=~\"",
+            $codes,
+            "\"})\n",
+            "    unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~\"",
+            $codes,
+            "\"} offset ",
+            $window,
+            ")\n",
+            "    and on ($job) count by ($job) (runtrail_build_info offset ",
+            $window,
+            ")\n",
+            "  )\n",
+            "  or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~\"",
+            $codes,
+            "\"}[",
+            $window,
+            "]))\n",
+            ") >= ",
+            $least
+        )
+    };
+}
+
 pub(super) const ALERTS: &[Alert] = &[
     Alert {
         name: "RuntrailProviderRefusesKey",
-        expr: r#"
-            sum by ($job, system, project, error_type) (
-              (
-                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"})
-                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"} offset 15m)
-                and on ($job) count by ($job) (runtrail_build_info offset 15m)
-              )
-              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-AUTH|AuthError"}[15m]))
-            ) >= 3
-            "#,
+        expr: risen!(
+            "AKRIBES-E-PROVIDER-AUTH|AuthError",
+            "15m",
+            "3"
+        ),
         lasts: "0m",
         severity: Severity::Page,
         summary: "A model provider refuses our key: runs of project {{ $labels.project }} fail",
@@ -30,16 +55,11 @@ pub(super) const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "RuntrailProviderRateLimited",
-        expr: r#"
-            sum by ($job, system, project, error_type) (
-              (
-                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"})
-                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"} offset 30m)
-                and on ($job) count by ($job) (runtrail_build_info offset 30m)
-              )
-              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit"}[30m]))
-            ) >= 5
-            "#,
+        expr: risen!(
+            "AKRIBES-E-PROVIDER-RATE-LIMIT|RateLimit",
+            "30m",
+            "5"
+        ),
         lasts: "5m",
         severity: Severity::Ticket,
         summary: "A model provider limits us: runs of project {{ $labels.project }} fail",
@@ -47,16 +67,11 @@ pub(super) const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "RuntrailProviderUnavailable",
-        expr: r#"
-            sum by ($job, system, project, error_type) (
-              (
-                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"})
-                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"} offset 30m)
-                and on ($job) count by ($job) (runtrail_build_info offset 30m)
-              )
-              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError"}[30m]))
-            ) >= 5
-            "#,
+        expr: risen!(
+            "AKRIBES-E-PROVIDER-(SERVER|SERVER-500|BAD-GATEWAY-502|SERVICE-UNAVAILABLE-503|GATEWAY-TIMEOUT-504|NETWORK)|ServerError|ServerError500|BadGateway502|ServiceUnavailable503|GatewayTimeout504|NetworkError",
+            "30m",
+            "5"
+        ),
         lasts: "5m",
         severity: Severity::Ticket,
         summary: "A model provider is failing: runs of project {{ $labels.project }} fail with it",
@@ -64,16 +79,11 @@ pub(super) const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "RuntrailProviderRefusesRequests",
-        expr: r#"
-            sum by ($job, system, project, error_type) (
-              (
-                sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"})
-                unless sum by ($run, error_type) (runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"} offset 1h)
-                and on ($job) count by ($job) (runtrail_build_info offset 1h)
-              )
-              or sum by ($run, error_type) (increase(runtrail_run_errors_total{error_type=~"AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError"}[1h]))
-            ) >= 5
-            "#,
+        expr: risen!(
+            "AKRIBES-E-PROVIDER-(TOKEN-LIMIT|PARSE|OTHER)|TokenLimit|ParseError",
+            "1h",
+            "5"
+        ),
         lasts: "5m",
         severity: Severity::Ticket,
         summary: "A model provider and project {{ $labels.project }} do not understand each other",

@@ -76,16 +76,39 @@ const FAILED: &str =
     r#"sum by ($run) (increase(runtrail_runs_finished_total{outcome=~"error|timeout"}[$window]))"#;
 const COUNTED: &str = r#"sum by ($run) (increase(runtrail_runs_finished_total{outcome=~"success|error|timeout"}[$window]))"#;
 
-/// Where the objective allows so many failures that no ratio is beyond it, nine
-/// of ten are.
+/// Over both windows more fails than the objective allows at this pace, and over
+/// the long one at least so many runs. Where the objective allows so many failures
+/// that no ratio is beyond it, nine of ten are.
+macro_rules! burns {
+    ($long:literal, $short:literal, $pace:literal, $least:literal) => {
+        concat!(
+            "runtrail:runs_failed:ratio",
+            $long,
+            " > scalar(clamp_max(",
+            $pace,
+            ", 0.9))\n",
+            "and runtrail:runs_failed:ratio",
+            $short,
+            " > scalar(clamp_max(",
+            $pace,
+            ", 0.9))\n",
+            "and runtrail:runs_failed:increase",
+            $long,
+            " >= ",
+            $least
+        )
+    };
+}
+
 const ALERTS: &[Alert] = &[
     Alert {
         name: "RuntrailErrorBudgetBurn1h",
-        expr: "
-            runtrail:runs_failed:ratio1h > scalar(clamp_max(14.4 * (1 - runtrail:slo_success:objective), 0.9))
-            and runtrail:runs_failed:ratio5m > scalar(clamp_max(14.4 * (1 - runtrail:slo_success:objective), 0.9))
-            and runtrail:runs_failed:increase1h >= 5
-            ",
+        expr: burns!(
+            "1h",
+            "5m",
+            "14.4 * (1 - runtrail:slo_success:objective)",
+            "5"
+        ),
         lasts: "2m",
         severity: Severity::Page,
         summary: "{{ $labels.workflow }}: {{ $value | humanizePercentage }} of its runs fail",
@@ -93,11 +116,12 @@ const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "RuntrailErrorBudgetBurn6h",
-        expr: "
-            runtrail:runs_failed:ratio6h > scalar(clamp_max(6 * (1 - runtrail:slo_success:objective), 0.9))
-            and runtrail:runs_failed:ratio30m > scalar(clamp_max(6 * (1 - runtrail:slo_success:objective), 0.9))
-            and runtrail:runs_failed:increase6h >= 10
-            ",
+        expr: burns!(
+            "6h",
+            "30m",
+            "6 * (1 - runtrail:slo_success:objective)",
+            "10"
+        ),
         lasts: "5m",
         severity: Severity::Page,
         summary: "{{ $labels.workflow }}: {{ $value | humanizePercentage }} of its runs fail, for hours",
@@ -105,11 +129,7 @@ const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "RuntrailErrorBudgetBurn1d",
-        expr: "
-            runtrail:runs_failed:ratio1d > scalar(clamp_max(3 * (1 - runtrail:slo_success:objective), 0.9))
-            and runtrail:runs_failed:ratio2h > scalar(clamp_max(3 * (1 - runtrail:slo_success:objective), 0.9))
-            and runtrail:runs_failed:increase1d >= 5
-            ",
+        expr: burns!("1d", "2h", "3 * (1 - runtrail:slo_success:objective)", "5"),
         lasts: "15m",
         severity: Severity::Ticket,
         summary: "{{ $labels.workflow }}: {{ $value | humanizePercentage }} of its runs failed within a day",
@@ -117,11 +137,7 @@ const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "RuntrailErrorBudgetBurn3d",
-        expr: "
-            runtrail:runs_failed:ratio3d > scalar(clamp_max(1 - runtrail:slo_success:objective, 0.9))
-            and runtrail:runs_failed:ratio6h > scalar(clamp_max(1 - runtrail:slo_success:objective, 0.9))
-            and runtrail:runs_failed:increase3d >= 5
-            ",
+        expr: burns!("3d", "6h", "1 - runtrail:slo_success:objective", "5"),
         lasts: "1h",
         severity: Severity::Ticket,
         summary: "{{ $labels.workflow }}: more of its runs fail than the objective allows",
