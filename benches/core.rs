@@ -10,11 +10,12 @@
 //! - *all*: and those become batches of spans, summaries and series
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on may stop")]
 
+mod clock;
 mod feed;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use runtrail::limits::Limits;
 use runtrail::run::RunSettings;
@@ -23,6 +24,7 @@ use runtrail::wire::dialect::Dialect;
 use runtrail::wire::item::Item;
 use runtrail::wire::sse::{SseDecoder, SseItem};
 
+use self::clock::measure;
 use self::feed::{Feed, READ_BYTES, RUNS, all};
 
 const ROUNDS: usize = 9;
@@ -122,21 +124,6 @@ fn read(feed: &Feed, mut sink: impl FnMut(Item<'_>)) {
             }
         }
     }
-}
-
-/// The CPU time of this thread, and the time on the wall.
-#[expect(clippy::disallowed_methods, reason = "a bench owns a clock")]
-fn measure(work: impl FnOnce()) -> (Duration, Duration) {
-    let (cpu, wall) = (cpu_time(), Instant::now());
-    work();
-    (cpu_time().saturating_sub(cpu), wall.elapsed())
-}
-
-/// As the kernel's scheduler counts it, in nanoseconds.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or_default())
 }
 
 fn median(mut times: Vec<(Duration, Duration)>) -> (Duration, Duration) {

@@ -10,13 +10,14 @@
 //!   metrics; how many series there are in the end, and how much memory
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on may stop")]
 
+mod clock;
 mod feed;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use runtrail::core::Core;
 use runtrail::limits::Limits;
@@ -28,6 +29,7 @@ use runtrail::wire::dialect::Dialect;
 use runtrail::wire::event::{NodeOutcome, RunOutcome};
 use runtrail::wire::time::Time;
 
+use self::clock::{cpu_time, measure};
 use self::feed::{Feed, READ_BYTES, settings};
 
 const RUNS: usize = 1_000_000;
@@ -316,19 +318,4 @@ fn resident_bytes() -> u64 {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kib.unwrap_or_default() * 1024
-}
-
-/// The CPU time of this thread, and the time on the wall.
-#[expect(clippy::disallowed_methods, reason = "a bench owns a clock")]
-fn measure(work: impl FnOnce()) -> (Duration, Duration) {
-    let (cpu, wall) = (cpu_time(), Instant::now());
-    work();
-    (cpu_time().saturating_sub(cpu), wall.elapsed())
-}
-
-/// As the kernel's scheduler counts it, in nanoseconds.
-fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or_default())
 }
