@@ -14,6 +14,7 @@
 //! - [`net`]: what these two and the listeners share
 //! - [`config`] and [`cli`]: what people choose
 //! - [`printed`]: JSON that a terminal may show
+//! - [`health`]: whether a sidecar lives, asked from outside
 //! - [`replay`]: a recording instead of a feed
 //! - [`backfill`]: the spans of past runs, from the server's logs
 //! - [`sim`]: a simulated server, for the demo, tests and load
@@ -31,6 +32,7 @@ pub mod config;
 pub mod core;
 pub mod demo;
 pub mod export;
+pub mod health;
 pub mod limits;
 pub mod logs;
 pub mod metrics;

@@ -130,6 +130,10 @@ pub const WITHHELD_BATCHES_MAX: usize = 2;
 /// place of the oldest.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// What a listener says of its health; more than that is not read, and then it does
+/// not say why it is not well.
+pub const HEALTH_ANSWER_BYTES_MAX: usize = 1024;
+
 /// Bodies in the outbox, of each of which the place is kept in memory: beyond it
 /// the outbox is full, as it is at its bytes.
 pub const OUTBOX_BODIES_MAX: usize = 65_536;

@@ -10,7 +10,9 @@ use std::process::ExitCode;
 use runtrail::cli::{self, Command};
 use runtrail::config::Environment;
 
-use self::commands::{Failure, backfill, check, demo, record, replay, resend, run, simulate};
+use self::commands::{
+    Failure, backfill, check, demo, health, record, replay, resend, run, simulate,
+};
 
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args_os()) {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Run(arguments) => run(&arguments, &environment),
         Command::Check(arguments) => check(&arguments, &environment),
+        Command::Health(arguments) => health(&arguments, &environment),
         Command::Resend(arguments) => resend(&arguments, &environment),
         Command::Demo(arguments) => demo(&arguments, &environment),
         Command::Replay(arguments) => replay(&arguments, &environment),

@@ -32,6 +32,10 @@ pub enum OfSource {}
 #[derive(Debug, Clone, Copy)]
 pub enum OfResend {}
 
+/// Where a sidecar listens: `health`.
+#[derive(Debug, Clone, Copy)]
+pub enum OfHealth {}
+
 /// What spans say, and where they go: `replay`.
 #[derive(Debug, Clone, Copy)]
 pub enum OfReplay {}
@@ -63,6 +67,14 @@ impl Part for OfResend {
         ["export.", "store.", "log."]
             .iter()
             .any(|section| path.starts_with(section))
+    }
+}
+
+impl Part for OfHealth {
+    const HAS_FILE: bool = true;
+
+    fn has(path: &str) -> bool {
+        path == keys::LISTEN_METRICS.path()
     }
 }
 

@@ -1,11 +1,13 @@
-//! `run`, `check` and `record`: what listens to a live server; and `resend`.
+//! `run`, `check` and `record`: what listens to a live server; `health`, which asks
+//! whether one lives; and `resend`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::chosen::{Chosen, OfResend, OfSidecar, OfSource};
+use super::chosen::{Chosen, OfHealth, OfResend, OfSidecar, OfSource};
 use crate::config::{self, Config, ConfigError, Environment, RecordSettings, ResendSettings};
 
 /// Listen to a server.
@@ -38,6 +40,21 @@ impl Check {
     /// What was chosen.
     pub fn config(&self, environment: &Environment) -> Result<Config, ConfigError> {
         Config::load(self.chosen.flags(), environment)
+    }
+}
+
+/// Ask whether a sidecar lives.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Settings.
+    #[command(flatten)]
+    pub chosen: Chosen<OfHealth>,
+}
+
+impl Health {
+    /// Where it listens.
+    pub fn listener(&self, environment: &Environment) -> Result<SocketAddr, ConfigError> {
+        config::metrics_listener(self.chosen.flags(), environment)
     }
 }
 

@@ -15,8 +15,8 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 pub use self::backfill::{Backfill, Moment};
-pub use self::chosen::{Chosen, OfDemo, OfReplay, OfResend, OfSidecar, OfSource, Part};
-pub use self::live::{Check, Record, Resend, Run};
+pub use self::chosen::{Chosen, OfDemo, OfHealth, OfReplay, OfResend, OfSidecar, OfSource, Part};
+pub use self::live::{Check, Health, Record, Resend, Run};
 pub use self::replay::{Emit, Replay};
 pub use self::simulate::{Demo, Simulate, Workload};
 
@@ -48,6 +48,11 @@ pub enum Command {
     /// well, with 1 when a server cannot be used, and with 2 when a setting is
     /// wrong; each time in one sentence.
     Check(Check),
+    /// Ask the sidecar that runs here whether it lives.
+    ///
+    /// For the health check of a container: the same settings as of `run` say where
+    /// it listens. Exits with 0 when its main loop answers, else with 1.
+    Health(Health),
     /// Send again what the backend refused for good and the store has kept.
     ///
     /// What the backend takes now leaves the quarantine. The store must not be in

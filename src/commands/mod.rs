@@ -2,6 +2,7 @@
 
 mod backfill;
 mod demo;
+mod health;
 mod live;
 mod replay;
 mod resend;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::backfill::backfill;
 pub(crate) use self::demo::{demo, simulate};
+pub(crate) use self::health::health;
 pub(crate) use self::live::{check, record, run};
 pub(crate) use self::replay::replay;
 pub(crate) use self::resend::resend;

@@ -118,6 +118,13 @@ pub(super) fn record(
     })
 }
 
+pub(super) fn metrics_listener(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<SocketAddr, ConfigError> {
+    Choices::gather(flags, environment)?.needed(&keys::LISTEN_METRICS)
+}
+
 pub(super) fn resend(
     flags: &Flags,
     environment: &Environment,

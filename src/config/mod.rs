@@ -256,6 +256,15 @@ impl ReplaySettings {
     }
 }
 
+/// Where metrics and probes are, as chosen in the file, the environment and the
+/// flags. Whatever else is chosen need not make sense.
+pub fn metrics_listener(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<SocketAddr, ConfigError> {
+    build::metrics_listener(flags, environment)
+}
+
 /// The default place of the file, when it is there.
 pub fn default_file() -> PathBuf {
     PathBuf::from("/etc/runtrail/config.yaml")

@@ -1149,6 +1149,23 @@ fn what_records_needs_the_source_only() {
     assert_eq!(settings.log.filter, "info");
 }
 
+#[test]
+fn who_asks_after_a_sidecar_needs_to_know_where_it_listens_only() {
+    let listener = |said: Said| {
+        let environment = said.variables.iter().cloned().collect();
+        metrics_listener(&said.flags, &environment)
+    };
+    // No server is named, and the rest is nonsense.
+    let said = || Said::new().variable("OTEL_EXPORTER_OTLP_PROTOCOL", "nonsense");
+    assert_eq!(listener(said()).unwrap().to_string(), "0.0.0.0:9464");
+    let variable = || said().variable("RUNTRAIL_LISTEN_METRICS", "127.0.0.1:1");
+    assert_eq!(listener(variable()).unwrap().to_string(), "127.0.0.1:1");
+    let flag = variable().flag("--listen", "127.0.0.1:2");
+    assert_eq!(listener(flag).unwrap().to_string(), "127.0.0.1:2");
+    let wrong = listener(said().variable("RUNTRAIL_LISTEN_METRICS", "here"));
+    assert!(wrong.unwrap_err().to_string().contains("listen.metrics"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
