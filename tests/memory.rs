@@ -29,10 +29,10 @@ use runtrail::sim::{SimHandle, SimServer, SimSettings};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
-use self::common::{batch, end, event, hub, start, task_end, task_start};
+use self::common::{batch, chunk, end, event, hub, opening, start, task_end, task_start, text};
 use self::program::{Program, eventually, get};
 use self::receiver::{Receiver, Reply, Wire};
-use self::scripted::{Connection, FEED, Server, soon};
+use self::scripted::{Connection, Server, only_feeds, soon};
 
 /// What a sidecar may use that nobody configured otherwise.
 const MEMORY_MAX: usize = 384 << 20;
@@ -93,28 +93,6 @@ impl Beside {
     }
 }
 
-/// The feeds that are opened at a server that has nothing else.
-fn only_feeds(server: Server) -> mpsc::Receiver<Connection> {
-    const NOTHING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
-    let (opened, feeds) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            let mut connection = server.accept_ever().await;
-            let opened = opened.clone();
-            tokio::spawn(async move {
-                while let Some(request) = connection.next_request().await {
-                    if request.header("accept") == Some("text/event-stream") {
-                        connection.send(FEED).await;
-                        return drop(opened.send(connection).await);
-                    }
-                    connection.send(NOTHING).await;
-                }
-            });
-        }
-    });
-    feeds
-}
-
 /// Variables for a program beside a server, on ports that are free.
 fn listening(url: &str) -> Vec<(&str, &str)> {
     vec![
@@ -150,22 +128,6 @@ fn counted(metrics: SocketAddr, metric: &str, labels: &str, least: u64) -> Strin
         let (_, page) = get(metrics, "/metrics", "");
         (sum(&page, metric, labels) >= least).then_some(page)
     })
-}
-
-/// Text that does not compress much, the same on every day.
-fn text(seed: u32, bytes: usize) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .";
-    let mut random = fastrand::Rng::with_seed(seed.into());
-    (0..bytes)
-        .map(|_| char::from(LETTERS[random.usize(..64)]))
-        .collect()
-}
-
-fn chunk(run: u32, text: &str) -> String {
-    let payload = format!(
-        r#"{{"task_name":"write","agent_name":"writer","task_id":"task-{run}","schema_type":null,"chunk":"{text}"}}"#
-    );
-    event("AgentOutput", &payload)
 }
 
 fn is_task(span: &&Span) -> bool {
@@ -205,12 +167,7 @@ async fn ten_thousand_open_runs_with_their_texts_stay_within_memory_max() {
     let mut peaks = Vec::new();
     for round in 0..2 {
         let runs = round * OPEN_RUNS..(round + 1) * OPEN_RUNS;
-        let opening = |run| {
-            let mut events = vec![start(), task_start("write")];
-            events.extend(texts.iter().map(|text| chunk(run, text)));
-            events
-        };
-        beside.tell(runs.clone(), opening).await;
+        beside.tell(runs.clone(), |run| opening(run, &texts)).await;
         let page = counted(
             beside.metrics,
             "runtrail_runs_started_total",
@@ -254,12 +211,7 @@ async fn ten_thousand_runs_that_fall_silent_at_once_stay_within_memory_max() {
     let variables = [("RUNTRAIL_LIMITS_RUN_IDLE_MAX", "20s")];
     let mut beside = Beside::start(&["--capture-content"], &variables).await;
     let texts: Vec<String> = (0..8).map(|n| text(n, 2_500)).collect();
-    let opening = |run| {
-        let mut events = vec![start(), task_start("write")];
-        events.extend(texts.iter().map(|text| chunk(run, text)));
-        events
-    };
-    beside.tell(0..OPEN_RUNS, opening).await;
+    beside.tell(0..OPEN_RUNS, |run| opening(run, &texts)).await;
     counted(
         beside.metrics,
         "runtrail_runs_started_total",

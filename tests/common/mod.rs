@@ -98,3 +98,27 @@ pub(crate) fn task_end(name: &str) -> String {
 pub(crate) fn batch(elements: &[String]) -> String {
     format!("event: batch\ndata: [{}]\n\n", elements.join(","))
 }
+
+/// Text that does not compress much, the same on every day.
+pub(crate) fn text(seed: u32, bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 .";
+    let mut random = fastrand::Rng::with_seed(seed.into());
+    (0..bytes)
+        .map(|_| char::from(LETTERS[random.usize(..64)]))
+        .collect()
+}
+
+/// A piece of what the task `write` of this run says.
+pub(crate) fn chunk(run: u32, text: &str) -> String {
+    let payload = format!(
+        r#"{{"task_name":"write","agent_name":"writer","task_id":"task-{run}","schema_type":null,"chunk":"{text}"}}"#
+    );
+    event("AgentOutput", &payload)
+}
+
+/// How a run begins whose one task says these texts, and does not end yet.
+pub(crate) fn opening(run: u32, texts: &[String]) -> Vec<String> {
+    let mut events = vec![start(), task_start("write")];
+    events.extend(texts.iter().map(|text| chunk(run, text)));
+    events
+}

@@ -111,6 +111,28 @@ impl Server {
     }
 }
 
+/// The feeds that are opened at a server that has nothing else.
+pub fn only_feeds(server: Server) -> mpsc::Receiver<Connection> {
+    const NOTHING: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
+    let (opened, feeds) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            let mut connection = server.accept_ever().await;
+            let opened = opened.clone();
+            tokio::spawn(async move {
+                while let Some(request) = connection.next_request().await {
+                    if request.header("accept") == Some("text/event-stream") {
+                        connection.send(FEED).await;
+                        return drop(opened.send(connection).await);
+                    }
+                    connection.send(NOTHING).await;
+                }
+            });
+        }
+    });
+    feeds
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub const fn new(stream: S) -> Self {
         Self {
