@@ -35,6 +35,10 @@ RUN --mount=type=cache,id=runtrail-registry,target=/usr/local/cargo/registry \
     && mkdir -p /image/etc/ssl/certs /image/licenses /image/var/lib/runtrail \
     && cp "target/$target/release/runtrail" /image/runtrail \
     && cp LICENSE LICENSE-MIT LICENSE-APACHE /image/licenses/ \
+    && deploy/image/notices "$target" >/image/licenses/THIRD-PARTY \
+    && cp "$(rustc --print sysroot)/share/doc/rust/COPYRIGHT-library.html" /image/licenses/rust-library.html \
+    && cp /usr/share/doc/libc6-dev/copyright /image/licenses/glibc \
+    && cp /usr/share/common-licenses/LGPL-2.1 /image/licenses/ \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && chmod 0700 /image/var/lib/runtrail \
     && chown 65532:65532 /image/var/lib/runtrail \
