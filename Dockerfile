@@ -7,7 +7,8 @@
 #   docker run --read-only --env AKRIBES_URL=… --env RUNTRAIL_STORE_DIR=/var/lib/runtrail/store \
 #       --volume runtrail:/var/lib/runtrail runtrail
 #
-# Any image does for the base that has rustup, cargo and Debian's apt-get.
+# Any image does for the base that has cargo, Debian's apt-get, and a C library of 2022 or
+# later (glibc 2.34): with an older one, a static program cannot look up names.
 # checkov:skip=CKV_DOCKER_7: the version is in the argument, which checkov does not read
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 

@@ -22,6 +22,8 @@ const RUNS_AT_ONCE: usize = 8;
 const TASKS_A_RUN: usize = 5;
 const CHUNKS_A_TASK: usize = 80;
 const EVENTS_A_BATCH: usize = 20;
+/// Its beginning and its end, those of its tasks, their chunks and some tools.
+pub(crate) const EVENTS_A_RUN: u64 = 418;
 
 /// A feed as a server sends it.
 pub(crate) struct Feed {
