@@ -160,6 +160,10 @@ pub const STORE_READ_BYTES: usize = 256 << 10;
 /// Files that are kept in memory grow by so much.
 pub const MEMORY_FILE_BLOCK_BYTES: usize = 64 << 10;
 
+/// Ends of tasks that an open run remembers, so that one which its server tells once
+/// more after a crash does not count twice. Further ones count each time.
+pub const TOLD_ENDS_MAX: usize = 8_192;
+
 /// How long one answer may take. Then it has failed, and is asked for again.
 pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 

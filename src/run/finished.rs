@@ -10,11 +10,12 @@ use super::cost::RunCost;
 use super::identity::Identity;
 use super::kept;
 use super::pieces::Pieces;
+use super::replays::Repeat;
 use super::summary::RunSummary;
 use super::trace_id::run_trace_id;
 use crate::limits::LINKS_MAX;
 use crate::wire::event::{
-    Content, Fact, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
+    Content, Fact, FactKey, FactValue, Fault, NodeKind, NodeOutcome, NoteKind, RunOutcome, Usage,
 };
 use crate::wire::rows::{CostOfTask, RowOfRun};
 use crate::wire::time::Time;
@@ -72,6 +73,8 @@ pub enum LinkReason {
     ChildRun,
     /// The run that started this one.
     ParentRun,
+    /// The task whose end this one repeats, from an earlier life of the server.
+    ReplayOf,
 }
 
 impl LinkReason {
@@ -81,6 +84,7 @@ impl LinkReason {
             Self::EscalatedFrom => "escalated_from",
             Self::ChildRun => "child_run",
             Self::ParentRun => "parent_run",
+            Self::ReplayOf => "replay_of",
         }
     }
 }
@@ -245,6 +249,48 @@ impl FinishedNode {
     pub fn spending(&self) -> Option<&Usage<'static>> {
         let counts = self.kind == NodeKind::Task && self.end_seen;
         self.usage.as_ref().filter(|_| counts)
+    }
+
+    /// The task whose end it repeats, from an earlier life of the server.
+    pub fn replay_of(&self) -> Option<Identity> {
+        self.links.iter().find_map(|link| match link {
+            Link::Node(of, LinkReason::ReplayOf) => Some(*of),
+            _ => None,
+        })
+    }
+
+    /// It repeats the end of another task: only what it used beyond that counts.
+    /// Gives what it told.
+    pub(super) fn repeats(&mut self, repeat: Repeat) -> Option<Usage<'static>> {
+        self.links.push(Link::Node(repeat.of, LinkReason::ReplayOf));
+        self.facts.push(Fact {
+            key: FactKey::Replayed,
+            value: FactValue::Bool(true),
+        });
+        let told = self.count_no_usage();
+        self.usage = repeat.beyond;
+        told
+    }
+
+    /// What it used was counted elsewhere: it is told under names that nobody adds up.
+    pub(super) fn count_no_usage(&mut self) -> Option<Usage<'static>> {
+        let usage = self.usage.take()?;
+        let tokens = [
+            (FactKey::InputTokens, usage.input_tokens),
+            (FactKey::OutputTokens, usage.output_tokens),
+            (FactKey::CacheReadTokens, usage.cache_read_tokens),
+            (FactKey::CacheWriteTokens, usage.cache_write_tokens),
+            (FactKey::ReasoningTokens, usage.reasoning_tokens),
+        ];
+        let parts = |(key, tokens): &(FactKey, u64)| {
+            *tokens > 0 || matches!(key, FactKey::InputTokens | FactKey::OutputTokens)
+        };
+        let facts = tokens.into_iter().filter(parts).map(|(key, tokens)| Fact {
+            key,
+            value: FactValue::Int(i64::try_from(tokens).unwrap_or(i64::MAX)),
+        });
+        self.facts.extend(facts);
+        Some(usage)
     }
 }
 

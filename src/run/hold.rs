@@ -89,6 +89,16 @@ impl Hold {
         size_of::<Self>() + self.nodes_bytes + self.live_bytes + run + rebuilt
     }
 
+    /// The fold of the log, as far as it was read.
+    pub(super) fn rebuilt(&self) -> Option<&Fold> {
+        self.rebuilt.as_ref().map(|rebuilt| &rebuilt.fold)
+    }
+
+    /// The same, to be changed.
+    pub(super) fn rebuilt_mut(&mut self) -> Option<&mut Fold> {
+        self.rebuilt.as_mut().map(|rebuilt| &mut rebuilt.fold)
+    }
+
     /// Keeps what the live fold finished.
     pub(super) fn keep(&mut self, nodes: Vec<FinishedNode>) {
         self.nodes_bytes += nodes.iter().map(node_bytes).sum::<usize>();

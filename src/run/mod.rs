@@ -25,6 +25,7 @@ pub mod pieces;
 pub mod prices;
 mod published;
 mod repeats;
+mod replays;
 mod scope;
 mod sealed;
 pub mod standing;

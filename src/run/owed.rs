@@ -81,6 +81,18 @@ impl Debts {
         self.waiting.len() + self.paying.len()
     }
 
+    /// The logs that are being read, each with the trace of its run.
+    pub(super) fn rebuilt(&self) -> impl Iterator<Item = (TraceId, &Fold)> {
+        let paying = self.paying.iter();
+        paying.filter_map(|paying| Some((paying.owed.meta.trace_id, paying.hold.rebuilt()?)))
+    }
+
+    /// The log of this run, if it is being read.
+    pub(super) fn rebuilt_mut(&mut self, trace: &TraceId) -> Option<&mut Fold> {
+        let place = self.place(trace)?;
+        self.paying[place].hold.rebuilt_mut()
+    }
+
     /// Takes a run that cannot be sent now. What finds no room is lost.
     pub(super) fn owe(&mut self, owed: Owed, limits: &Limits) {
         let bytes = owed.bytes();

@@ -1,6 +1,6 @@
 //! What was given out of a run, so that a rebuild does not give it out again.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
 use super::finished::FinishedNode;
@@ -120,6 +120,15 @@ impl Published {
     /// saw only a part, it may have known the node under another identity: then
     /// one of the same path and end stands for it.
     pub(super) fn unsent(&self, nodes: Vec<FinishedNode>) -> Vec<Unsent> {
+        let repeats = nodes.iter();
+        let repeats = repeats.filter_map(|node| Some((node.identity, node.replay_of()?)));
+        let repeats: Vec<_> = repeats.collect();
+        let mut unsent = self.not_sent(nodes);
+        count_once(&mut unsent, &repeats);
+        unsent
+    }
+
+    fn not_sent(&self, nodes: Vec<FinishedNode>) -> Vec<Unsent> {
         let mut left = self.nodes.clone();
         let mut unsent = Vec::new();
         let mut unknown = Vec::new();
@@ -158,11 +167,32 @@ impl Published {
     }
 }
 
+/// Where a repeat was given out before the end that it repeats was known, it was
+/// taken for the first, and has counted: then that end does not.
+fn count_once(unsent: &mut [Unsent], repeats: &[(Identity, Identity)]) {
+    if repeats.is_empty() {
+        return;
+    }
+    let new: FxHashSet<Identity> = unsent
+        .iter()
+        .filter(|unsent| !unsent.counted)
+        .map(|unsent| unsent.node.identity)
+        .collect();
+    let counted = repeats.iter().filter(|(repeat, _)| !new.contains(repeat));
+    let counted: FxHashSet<Identity> = counted.map(|(_, of)| *of).collect();
+    for unsent in unsent {
+        if !unsent.counted && counted.contains(&unsent.node.identity) {
+            unsent.node.count_no_usage();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::finished::{Link, LinkReason};
     use crate::trace::testkit::node;
-    use crate::wire::event::NodeKind;
+    use crate::wire::event::{NodeKind, Usage};
 
     fn at(at: u64, end: u64) -> FinishedNode {
         FinishedNode {
@@ -225,6 +255,32 @@ mod tests {
         assert_eq!(give(&mut published, &at(0, 5), true), Some(Due::All));
         assert_eq!(give(&mut published, &at(1, 5), true), Some(Due::All));
         assert_eq!(published.withheld(), 0);
+    }
+
+    #[test]
+    fn an_end_counts_no_tokens_when_its_repeat_was_taken_for_the_first() {
+        let repeat = |from, end| FinishedNode {
+            links: vec![Link::Node(at(1, 5).identity, LinkReason::ReplayOf)],
+            ..at(from, end)
+        };
+        let first = FinishedNode {
+            usage: Some(Usage::default()),
+            ..at(1, 5)
+        };
+        let counts = |published: &Published| -> Vec<(u64, bool)> {
+            let nodes = vec![first.clone(), repeat(8, 9)];
+            let unsent = published.unsent(nodes);
+            let of = |unsent: &Unsent| (unsent.node.identity.at.0, unsent.node.usage.is_some());
+            unsent.iter().map(of).collect()
+        };
+        let mut published = Published::default();
+        assert_eq!(counts(&published), [(1, true), (8, false)]);
+        published.give(&repeat(8, 9), false, false, 9);
+        assert_eq!(counts(&published), [(1, false)]);
+        // It was known when the first went out.
+        let mut published = Published::default();
+        published.give(&first, false, false, 9);
+        assert_eq!(counts(&published), [(8, false)]);
     }
 
     #[test]

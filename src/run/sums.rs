@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::finished::{FinishedNode, RunMeta, Verified};
 use super::summary::{Cost, Durations, ErrorSummary, ModelTokens, RunSummary, TaskCounts, millis};
-use crate::wire::event::{Fault, NodeKind, NodeOutcome, RunOutcome, Totals};
+use crate::wire::event::{Fault, NodeKind, NodeOutcome, RunOutcome, Totals, Usage};
 use crate::wire::time::Time;
 
 /// The name that stands for all names beyond the bound.
@@ -26,7 +26,7 @@ pub(super) struct Sums {
     by_model: BTreeMap<Arc<str>, u64>,
     usage_seen: bool,
     mock_seen: bool,
-    /// Everything, sub-runs included.
+    /// Everything, sub-runs and what was told twice included.
     all: Counted,
     /// The same since the server last began this run.
     this_life: Counted,
@@ -41,6 +41,15 @@ struct Counted {
     cache_read: u64,
     reasoning: u64,
     tasks: u64,
+}
+
+impl Counted {
+    const fn add(&mut self, usage: &Usage<'_>) {
+        self.input = self.input.saturating_add(usage.input_tokens);
+        self.output = self.output.saturating_add(usage.output_tokens);
+        self.cache_read = self.cache_read.saturating_add(usage.cache_read_tokens);
+        self.reasoning = self.reasoning.saturating_add(usage.reasoning_tokens);
+    }
 }
 
 /// What the end of a run adds to its sums.
@@ -59,8 +68,15 @@ impl Sums {
         self.this_life = Counted::default();
     }
 
-    /// Counts the end of a task or model call.
-    pub(super) fn add(&mut self, node: &FinishedNode, top_level: bool, names_max: usize) {
+    /// Counts the end of a task or model call. What it told of its usage, if that
+    /// is not what counts, is what the server adds up.
+    pub(super) fn add(
+        &mut self,
+        node: &FinishedNode,
+        told: Option<&Usage<'_>>,
+        top_level: bool,
+        names_max: usize,
+    ) {
         if node.kind == NodeKind::Task {
             for counted in [&mut self.all, &mut self.this_life] {
                 counted.tasks += 1;
@@ -73,13 +89,12 @@ impl Sums {
                     node.outcome == NodeOutcome::Success;
             }
         }
-        let Some(usage) = &node.usage else { return };
-        for counted in [&mut self.all, &mut self.this_life] {
-            counted.input = counted.input.saturating_add(usage.input_tokens);
-            counted.output = counted.output.saturating_add(usage.output_tokens);
-            counted.cache_read = counted.cache_read.saturating_add(usage.cache_read_tokens);
-            counted.reasoning = counted.reasoning.saturating_add(usage.reasoning_tokens);
+        if let Some(told) = told.or(node.usage.as_ref()) {
+            for counted in [&mut self.all, &mut self.this_life] {
+                counted.add(told);
+            }
         }
+        let Some(usage) = &node.usage else { return };
         let model: Arc<str> = Arc::from(&*usage.model);
         if top_level {
             self.usage_seen = true;
@@ -157,8 +172,14 @@ impl Sums {
     }
 
     /// Tokens in and out so far, sub-runs included.
-    pub(super) const fn tokens(&self) -> (u64, u64) {
-        (self.all.input, self.all.output)
+    pub(super) fn tokens(&self) -> (u64, u64) {
+        let models = self.tokens.values();
+        models.fold((0, 0), |(input, output), model| {
+            (
+                input.saturating_add(model.input),
+                output.saturating_add(model.output),
+            )
+        })
     }
 
     /// The summary of the run.

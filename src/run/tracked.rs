@@ -123,6 +123,18 @@ impl TrackedRun {
         }
     }
 
+    /// Its fold, and that of its log while it is being read.
+    pub(super) fn folds(&self) -> [Option<&Fold>; 2] {
+        let rebuilt = self.hold.as_ref().and_then(|hold| hold.rebuilt());
+        [Some(&self.fold), rebuilt]
+    }
+
+    /// The same, to be changed.
+    pub(super) fn folds_mut(&mut self) -> [Option<&mut Fold>; 2] {
+        let rebuilt = self.hold.as_mut().and_then(|hold| hold.rebuilt_mut());
+        [Some(&mut self.fold), rebuilt]
+    }
+
     /// It was read from disk: whoever asks is told how it stands.
     pub(super) fn restored(&mut self) {
         self.told = self.standing();

@@ -364,7 +364,8 @@ fn is_told(node: &FinishedNode, verdict: &Verdict<'_>, key: FactKey) -> bool {
         FactKey::Input | FactKey::Output => private(node, key).is_some(),
         FactKey::Attempt => node.attempt.is_some(),
         FactKey::Model | FactKey::Provider => has_usage && is_model_span(node),
-        FactKey::InputTokens | FactKey::OutputTokens => has_usage,
+        // What a replay tells as a whole is not what counts of it.
+        FactKey::InputTokens | FactKey::OutputTokens => has_usage && node.replay_of().is_none(),
         FactKey::HttpMethod | FactKey::Url | FactKey::HttpStatus => node.kind == NodeKind::Http,
         FactKey::ErrorKind => {
             let fault = node.error.as_ref();

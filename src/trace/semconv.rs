@@ -214,6 +214,10 @@ fact_names! {
     LoopId => "runtrail.loop.id",
     Call => "runtrail.sub_run.call",
     CallSite => "runtrail.sub_run.call_site",
+    CacheReadTokens => "runtrail.tokens.cache_read",
+    CacheWriteTokens => "runtrail.tokens.cache_write",
+    ReasoningTokens => "runtrail.tokens.reasoning",
+    Replayed => "runtrail.task.replayed",
 }
 
 /// The name of a note's event.
@@ -317,6 +321,9 @@ mod tests {
         assert_eq!(fact(FactKey::Reason).value, REASON);
         assert_eq!(fact(FactKey::InputTokens).value, TOKENS_INPUT);
         assert_eq!(fact(FactKey::OutputTokens).value, TOKENS_OUTPUT);
+        assert_eq!(fact(FactKey::CacheReadTokens).value, TOKENS_CACHE_READ);
+        assert_eq!(fact(FactKey::CacheWriteTokens).value, TOKENS_CACHE_WRITE);
+        assert_eq!(fact(FactKey::ReasoningTokens).value, TOKENS_REASONING);
         assert_eq!(fact(FactKey::ErrorKind).value, ERROR_KIND);
         assert_eq!(fact(FactKey::HttpMethod).value, HTTP_METHOD);
         assert_eq!(fact(FactKey::HttpStatus).value, HTTP_STATUS);

@@ -129,6 +129,14 @@ pub enum FactKey {
     Call,
     /// The call site (number).
     CallSite,
+    /// Of the tokens in, those read from a cache, seen again elsewhere (number).
+    CacheReadTokens,
+    /// Of the tokens in, those written to a cache, seen again elsewhere (number).
+    CacheWriteTokens,
+    /// Of the tokens out, reasoning, seen again elsewhere (number).
+    ReasoningTokens,
+    /// What was used was told before, in an earlier life of the server (bool).
+    Replayed,
 }
 
 /// The value of a fact.

@@ -7,7 +7,7 @@ use crate::run::names;
 use crate::run::node::{Ending, Room, bounded_fault, bounded_usage};
 use crate::run::scope::TOP;
 use crate::wire::event::{
-    Fact, FactKey, FactValue, NodeEnd, NodeKind, NodeOutcome, RunEnd, RunOutcome, Under,
+    Fact, FactKey, FactValue, NodeEnd, NodeKind, NodeOutcome, RunEnd, RunOutcome, Under, Usage,
 };
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
@@ -146,13 +146,15 @@ impl Fold {
             return;
         };
         let scope = node.scope;
-        let finished = node.finish(end, ending);
+        let mut finished = node.finish(end, ending);
         if finished.marks.start_inferred {
             self.begin_no_later(scope, finished.start);
         }
+        let told = self.take_repeated(&mut finished);
         if finished.end_seen {
+            let top_level = scope == TOP;
             self.sums
-                .add(&finished, scope == TOP, self.summary_names_max);
+                .add(&finished, told.as_ref(), top_level, self.summary_names_max);
             if let Some(usage) = &finished.usage {
                 self.scopes
                     .spend(scope, usage.input_tokens, usage.output_tokens);
@@ -165,6 +167,22 @@ impl Fold {
             }
         }
         out.push(finished);
+    }
+
+    /// Takes from a task what the server has told of before: it is paid once. Gives
+    /// what the task told, if that is not what counts.
+    fn take_repeated(&mut self, task: &mut FinishedNode) -> Option<Usage<'static>> {
+        if task.kind != NodeKind::Task {
+            return None;
+        }
+        let repeat = match task.spending() {
+            Some(usage) => self.replays.ended(task.identity, usage),
+            None => {
+                self.replays.closed(&task.identity);
+                None
+            }
+        };
+        repeat.and_then(|repeat| task.repeats(repeat))
     }
 
     /// What encloses a node began no later than the node itself: an inferred

@@ -16,12 +16,13 @@ use super::node::{Detail, OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
 use super::ordinals::Ordinals;
 use super::outputs::open_state;
+use super::replays::Replays;
 use super::scope::{Scopes, TOP};
 use super::standing::Waits;
 use super::summary::{RunSummary, TaskCounts};
 use super::sums::{Closing, Sums};
 use crate::limits::{Limits, OUTPUT_BYTES_MAX};
-use crate::wire::event::{Content, Fault, RunEnd, RunOutcome, SubRunRef, Totals, What};
+use crate::wire::event::{Content, Fault, NodeKind, RunEnd, RunOutcome, SubRunRef, Totals, What};
 use crate::wire::rejection::Rejection;
 use crate::wire::time::Time;
 
@@ -66,6 +67,9 @@ pub(super) struct Fold {
     thinned: u64,
     /// Whether any piece of a stream was seen.
     streamed: bool,
+    /// Kept on disk apart from it: see [`Self::replays`].
+    #[serde(skip)]
+    replays: Replays,
 }
 
 impl Fold {
@@ -88,6 +92,7 @@ impl Fold {
             summary_names_max: limits.summary_names_max,
             thinned: 0,
             streamed: false,
+            replays: Replays::default(),
         }
     }
 
@@ -225,7 +230,18 @@ impl Fold {
             + self.own_bytes
             + self.sums.bytes()
             + self.ordinals.bytes()
+            + self.replays.bytes()
             + scopes
+    }
+
+    /// What it remembers of ends that may be told once more.
+    pub(super) const fn replays(&self) -> &Replays {
+        &self.replays
+    }
+
+    /// It was read from disk, and remembers this.
+    pub(super) fn set_replays(&mut self, replays: Replays) {
+        self.replays = replays;
     }
 
     /// Gives up detail of what is open.
@@ -271,6 +287,9 @@ impl Fold {
 
     /// The server began the run, or began it again.
     fn begin(&mut self, moment: Moment, before: Time, out: &mut Vec<FinishedNode>) {
+        let open = self.nodes.all(|node| node.kind == NodeKind::Task);
+        let open = open.into_iter().filter_map(|index| self.nodes.at(index));
+        self.replays.begin(open.map(|node| node.identity.path));
         if self.begun.is_none() {
             self.begun = Some(moment.time);
             return;

@@ -112,6 +112,13 @@ impl Fold {
                     scope.escalate(&names::bounded(task));
                 }
             }
+            NoteKind::ReplayCacheHit if self.replays.may_come() => {
+                let tasks = |node: &OpenNode| node.scope == scope && node.kind == NodeKind::Task;
+                let open = self.nodes.all(tasks).into_iter();
+                let open = open.filter_map(|index| self.nodes.at(index));
+                let open: Vec<_> = open.map(|node| node.identity).collect();
+                self.replays.replayed(&open);
+            }
             NoteKind::CacheHit if about.is_none() => {
                 if let (About::Agent(agent), Some(scope)) = (&note.about, self.scopes.at_mut(scope))
                 {

@@ -1,4 +1,6 @@
 //! How the table is kept on disk: a part for itself, and one for each open run.
+//! What a fold remembers of ends that may be told once more is a part of its own,
+//! which earlier versions neither wrote nor read: to them it does not matter.
 
 use std::sync::Arc;
 
@@ -8,7 +10,9 @@ use super::RunTable;
 use crate::run::lists::Lists;
 use crate::run::outputs::RunSlot;
 use crate::run::owed::Debts;
+use crate::run::replays::Replays;
 use crate::run::sealed::Sealed;
+use crate::run::trace_id::TraceId;
 use crate::run::tracked::{RunSettings, TrackedRun};
 use crate::wire::time::Time;
 
@@ -39,6 +43,17 @@ struct Restored {
     clock: Time,
 }
 
+/// Whose ends they are.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+enum EndsOf {
+    /// Of an open run.
+    Open(RunSlot),
+    /// Of its log, as far as it was read.
+    Logged(RunSlot),
+    /// Of the log of a run that is owed.
+    Owed(TraceId),
+}
+
 impl RunTable {
     /// What it holds beside its runs.
     pub fn save(&self) -> Vec<u8> {
@@ -61,6 +76,41 @@ impl RunTable {
             let run = self.slots.get(slot as usize)?.as_deref()?;
             postcard::to_stdvec(run).ok()
         })
+    }
+
+    /// What is remembered of ends that may be told once more.
+    pub fn save_replays(&self) -> impl Iterator<Item = Vec<u8>> {
+        let open = self.slots.iter().flatten().flat_map(|run| {
+            let owners = [EndsOf::Open(run.slot()), EndsOf::Logged(run.slot())];
+            let folds = owners.into_iter().zip(run.folds());
+            folds.filter_map(|(of, fold)| Some((of, fold?)))
+        });
+        let owed = self.debts.rebuilt();
+        let all = open.chain(owed.map(|(trace, fold)| (EndsOf::Owed(trace), fold)));
+        let all = all.filter(|(_, fold)| !fold.replays().is_empty());
+        all.filter_map(|(of, fold)| postcard::to_stdvec(&(of, fold.replays())).ok())
+    }
+
+    /// Takes some of that in, when the runs are there.
+    pub fn restore_replays(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
+        let (of, replays): (EndsOf, Replays) =
+            postcard::from_bytes(saved).map_err(|_| Unreadable)?;
+        let (slot, logged) = match of {
+            EndsOf::Open(slot) => (slot, false),
+            EndsOf::Logged(slot) => (slot, true),
+            EndsOf::Owed(trace) => {
+                let fold = self.debts.rebuilt_mut(&trace).ok_or(Unreadable)?;
+                fold.set_replays(replays);
+                return Ok(());
+            }
+        };
+        let run = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
+        let run = run.ok_or(Unreadable)?;
+        let before = run.bytes();
+        let fold = run.folds_mut().into_iter().nth(usize::from(logged));
+        fold.flatten().ok_or(Unreadable)?.set_replays(replays);
+        self.bytes = (self.bytes + run.bytes()).saturating_sub(before);
+        Ok(())
     }
 
     /// A table as it was, without its runs.

@@ -1,0 +1,415 @@
+//! What tasks used is paid once, however often it is told.
+//!
+//! A server that begins a run again after a crash goes over old ground: tasks that
+//! had ended end once more, with the usage that they told before, and their models
+//! are not called for it. It says so, by a note for each answer that came from its
+//! log. Such an end is a repeat of an earlier one.
+//!
+//! The end of a task in a later life repeats one of an earlier life when a replayed
+//! answer was told while it was open, and a task of the same path told the very
+//! same usage before; each earlier end is repeated once a life. An end that was
+//! never heard of is repeated by none: then the second telling is the first that
+//! counts. A task that was open at the crash told nothing yet, and counts as a
+//! whole, replayed answers and all.
+//!
+//! A task that had ended may also go further than before: it failed as the server
+//! went down, say. It then tells more than before, and the difference counts. That
+//! is said only where there is no doubt whose the replayed answers are, and which
+//! of its namesakes it is; what is in doubt counts as a whole.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use super::identity::{Identity, Path};
+use crate::limits::TOLD_ENDS_MAX;
+use crate::wire::event::Usage;
+use crate::wire::time::Time;
+
+/// What is remembered of a run's tasks to know a repeat.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Replays {
+    /// How often the server began the run again.
+    life: u32,
+    told: FxHashMap<Path, Vec<Told>>,
+    ends: usize,
+    /// Tasks that were open when the last life ended.
+    left_open: FxHashSet<Path>,
+    /// Open tasks that a replayed answer may be of, and whether it must be.
+    replayed: FxHashMap<Identity, bool>,
+}
+
+/// The end of a task with its usage.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    at: Time,
+    ordinal: u32,
+    /// The last life in which it was told.
+    life: u32,
+    used: Used,
+}
+
+/// A usage, as far as it can be held against another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Used {
+    /// A hash of the provider and the model.
+    by: u64,
+    tokens: [u64; 7],
+}
+
+/// What the end of a task repeats.
+#[derive(Debug, PartialEq)]
+pub(super) struct Repeat {
+    /// The end that told it first.
+    pub(super) of: Identity,
+    /// What it used beyond that.
+    pub(super) beyond: Option<Usage<'static>>,
+}
+
+impl Replays {
+    /// The server begins the run, or begins it again while these tasks are open.
+    pub(super) fn begin(&mut self, open: impl Iterator<Item = Path>) {
+        self.replayed.clear();
+        if self.ends > 0 {
+            self.life = self.life.saturating_add(1);
+            self.left_open = open.collect();
+        }
+    }
+
+    /// Whether there is anything that could be repeated.
+    pub(super) const fn may_come(&self) -> bool {
+        self.life > 0
+    }
+
+    /// Whether there is nothing that a restart would have to find again.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.ends == 0
+    }
+
+    /// An answer came from the server's log; it is of one of these open tasks.
+    pub(super) fn replayed(&mut self, of: &[Identity]) {
+        let certain = of.len() == 1;
+        for task in of {
+            *self.replayed.entry(*task).or_default() |= certain;
+        }
+    }
+
+    /// A task is closed whose end was not seen.
+    pub(super) fn closed(&mut self, task: &Identity) {
+        self.replayed.remove(task);
+    }
+
+    /// A task ends. Tells what of its usage was told before, if anything was.
+    pub(super) fn ended(&mut self, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
+        let used = Used::of(usage);
+        let replayed = self.replayed.remove(&task);
+        let repeat = replayed.and_then(|certain| self.repeat(task.path, usage, used, certain));
+        if repeat.is_none() && self.ends < TOLD_ENDS_MAX {
+            self.ends += 1;
+            self.told.entry(task.path).or_default().push(Told {
+                at: task.at,
+                ordinal: task.ordinal,
+                life: self.life,
+                used,
+            });
+        }
+        repeat
+    }
+
+    fn repeat(
+        &mut self,
+        path: Path,
+        usage: &Usage<'static>,
+        used: Used,
+        certain: bool,
+    ) -> Option<Repeat> {
+        let life = self.life;
+        let continues = certain && usage.cost_usd.is_none() && !self.left_open.contains(&path);
+        let told = self.told.get_mut(&path)?;
+        let untold = |told: &Told| told.life < life;
+        let same = told.iter().position(|t| untold(t) && t.used == used);
+        let less = || {
+            let less = |t: &Told| untold(t) && t.used.is_part_of(used);
+            told.iter().position(less).filter(|_| continues)
+        };
+        let place = same.or_else(less)?;
+        let told = &mut told[place];
+        let beyond = same.is_none().then(|| told.used.beyond(usage));
+        told.life = life;
+        told.used = used;
+        Some(Repeat {
+            of: Identity {
+                path,
+                at: told.at,
+                ordinal: told.ordinal,
+            },
+            beyond,
+        })
+    }
+
+    /// What it holds, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        const PATH_BYTES: usize = size_of::<(Path, Vec<Told>)>() + 1;
+        // Lists grow twofold.
+        self.told.capacity() * PATH_BYTES
+            + 2 * self.ends * size_of::<Told>()
+            + self.left_open.capacity() * (size_of::<Path>() + 1)
+            + self.replayed.capacity() * (size_of::<(Identity, bool)>() + 1)
+    }
+}
+
+impl Used {
+    fn of(usage: &Usage<'_>) -> Self {
+        let mut by = Xxh3::new();
+        for name in [&usage.provider, &usage.model] {
+            by.update(&(name.len() as u64).to_be_bytes());
+            by.update(name.as_bytes());
+        }
+        Self {
+            by: by.digest(),
+            tokens: [
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cache_read_tokens,
+                usage.cache_write_tokens,
+                usage.cache_write_5m_tokens,
+                usage.cache_write_1h_tokens,
+                usage.reasoning_tokens,
+            ],
+        }
+    }
+
+    /// Whether the whole has all of it, and it is not nothing.
+    fn is_part_of(self, whole: Self) -> bool {
+        let mut both = self.tokens.iter().zip(&whole.tokens);
+        self.by == whole.by && self.tokens[..2] != [0, 0] && both.all(|(part, whole)| part <= whole)
+    }
+
+    /// What the whole has beyond it.
+    fn beyond(self, whole: &Usage<'static>) -> Usage<'static> {
+        let [
+            input,
+            output,
+            cache_read,
+            cache_write,
+            cache_write_5m,
+            cache_write_1h,
+            reasoning,
+        ] = self.tokens;
+        Usage {
+            input_tokens: whole.input_tokens.saturating_sub(input),
+            output_tokens: whole.output_tokens.saturating_sub(output),
+            cache_read_tokens: whole.cache_read_tokens.saturating_sub(cache_read),
+            cache_write_tokens: whole.cache_write_tokens.saturating_sub(cache_write),
+            cache_write_5m_tokens: whole.cache_write_5m_tokens.saturating_sub(cache_write_5m),
+            cache_write_1h_tokens: whole.cache_write_1h_tokens.saturating_sub(cache_write_1h),
+            reasoning_tokens: whole.reasoning_tokens.saturating_sub(reasoning),
+            ..whole.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: u128 = 7;
+
+    fn task(path: u128, at: u64) -> Identity {
+        Identity {
+            path: Path(path),
+            at: Time(at),
+            ordinal: 0,
+        }
+    }
+
+    fn usage(input_tokens: u64, output_tokens: u64) -> Usage<'static> {
+        Usage {
+            provider: "anthropic".into(),
+            model: "sonnet".into(),
+            input_tokens,
+            output_tokens,
+            ..Usage::default()
+        }
+    }
+
+    /// Tasks of one path that ended in the first life, each with such a usage, at
+    /// 1, 2, and so on; the server has begun again.
+    fn after(ends: &[Usage<'static>]) -> Replays {
+        let mut replays = Replays::default();
+        replays.begin(std::iter::empty());
+        for (at, usage) in (1..).zip(ends) {
+            assert_eq!(replays.ended(task(TASK, at), usage), None);
+        }
+        replays.begin(std::iter::empty());
+        replays
+    }
+
+    /// The end of a task for which an answer was replayed while it alone was open.
+    fn replay(replays: &mut Replays, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
+        replays.replayed(&[task]);
+        replays.ended(task, usage)
+    }
+
+    fn whole(of: Identity) -> Option<Repeat> {
+        Some(Repeat { of, beyond: None })
+    }
+
+    #[test]
+    fn an_end_that_is_told_once_more_is_a_repeat_of_the_first() {
+        let mut replays = after(&[usage(100, 10)]);
+        let again = replay(&mut replays, task(TASK, 50), &usage(100, 10));
+        assert_eq!(again, whole(task(TASK, 1)));
+    }
+
+    #[test]
+    fn without_a_replayed_answer_the_model_was_called_again() {
+        let mut replays = after(&[usage(100, 10)]);
+        assert!(replays.may_come());
+        assert_eq!(replays.ended(task(TASK, 50), &usage(100, 10)), None);
+        // One that was told of another task, or before the server began again, is none.
+        let mut replays = after(&[usage(100, 10)]);
+        replays.replayed(&[task(8, 50)]);
+        assert_eq!(replays.ended(task(TASK, 51), &usage(100, 10)), None);
+        replays.replayed(&[task(TASK, 52)]);
+        replays.begin(std::iter::empty());
+        assert_eq!(replays.ended(task(TASK, 52), &usage(100, 10)), None);
+    }
+
+    #[test]
+    fn in_one_life_nothing_is_a_repeat() {
+        let mut replays = Replays::default();
+        replays.begin(std::iter::empty());
+        for at in 1..=3 {
+            assert_eq!(
+                replay(&mut replays, task(TASK, at), &usage(100, 10)),
+                None,
+                "{at}"
+            );
+        }
+        assert!(!replays.may_come());
+    }
+
+    #[test]
+    fn an_end_that_was_never_heard_of_counts_when_it_is_told_again() {
+        let mut replays = after(&[usage(1, 1)]);
+        assert_eq!(replay(&mut replays, task(8, 50), &usage(100, 10)), None);
+        replays.begin(std::iter::empty());
+        let again = replay(&mut replays, task(8, 90), &usage(100, 10));
+        assert_eq!(again, whole(task(8, 50)), "and once only");
+    }
+
+    #[test]
+    fn of_equal_ends_as_many_are_repeats_as_there_were_in_each_life() {
+        let mut replays = after(&[usage(100, 10), usage(100, 10)]);
+        for life in 1..3 {
+            let again =
+                [60, 61].map(|at| replay(&mut replays, task(TASK, at * life), &usage(100, 10)));
+            assert_eq!(again, [whole(task(TASK, 1)), whole(task(TASK, 2))]);
+            if life == 1 {
+                replays.begin(std::iter::empty());
+            }
+        }
+        let third = replay(&mut replays, task(TASK, 900), &usage(100, 10));
+        assert_eq!(third, None, "a turn that was not taken before");
+    }
+
+    #[test]
+    fn whichever_of_two_open_tasks_is_replayed_the_one_that_says_the_same_is_the_repeat() {
+        let mut replays = after(&[usage(100, 10)]);
+        let (new, old) = (task(TASK, 50), task(TASK, 51));
+        replays.replayed(&[new, old]);
+        assert_eq!(
+            replays.ended(new, &usage(120, 15)),
+            None,
+            "more, but whose?"
+        );
+        assert_eq!(replays.ended(old, &usage(100, 10)), whole(task(TASK, 1)));
+    }
+
+    #[test]
+    fn another_model_or_another_count_is_another_spending() {
+        let other_model = Usage {
+            model: "haiku".into(),
+            ..usage(100, 10)
+        };
+        let cached = Usage {
+            cache_read_tokens: 5,
+            ..usage(100, 10)
+        };
+        for (first, then) in [
+            (usage(100, 10), other_model),
+            (usage(100, 10), usage(90, 10)),
+            (cached, usage(100, 10)),
+        ] {
+            let mut replays = after(&[first]);
+            assert_eq!(
+                replay(&mut replays, task(TASK, 50), &then),
+                None,
+                "{then:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_task_that_goes_further_than_before_counts_what_is_new() {
+        let mut replays = after(&[usage(100, 10)]);
+        let further = replay(&mut replays, task(TASK, 50), &usage(180, 25));
+        let beyond = Some(usage(80, 15));
+        assert_eq!(
+            further,
+            Some(Repeat {
+                of: task(TASK, 1),
+                beyond
+            })
+        );
+        replays.begin(std::iter::empty());
+        let again = replay(&mut replays, task(TASK, 90), &usage(180, 25));
+        assert_eq!(again, whole(task(TASK, 1)), "all of it was told by now");
+    }
+
+    #[test]
+    fn a_task_that_was_open_at_the_crash_counts_as_a_whole() {
+        // A loop: one turn had ended, the next was open.
+        let mut replays = after(&[]);
+        assert_eq!(replays.ended(task(TASK, 1), &usage(100, 10)), None);
+        replays.begin([Path(TASK)].into_iter());
+        let open = replay(&mut replays, task(TASK, 50), &usage(180, 25));
+        assert_eq!(open, None);
+        let ended = replay(&mut replays, task(TASK, 51), &usage(100, 10));
+        assert_eq!(ended, whole(task(TASK, 1)));
+    }
+
+    #[test]
+    fn an_end_that_told_no_tokens_is_no_beginning_of_another() {
+        let mut replays = after(&[usage(0, 0)]);
+        assert_eq!(replay(&mut replays, task(TASK, 50), &usage(80, 15)), None);
+    }
+
+    #[test]
+    fn beyond_the_bound_an_end_is_not_remembered_and_counts_again() {
+        let mut replays = Replays::default();
+        for at in 0..=TOLD_ENDS_MAX as u64 {
+            replays.ended(task(u128::from(at % 50), at), &usage(at, 1));
+        }
+        assert!(replays.bytes() < TOLD_ENDS_MAX * 300, "{}", replays.bytes());
+        replays.begin(std::iter::empty());
+        let mut again = |at: u64| {
+            let path = u128::from(at % 50);
+            replay(&mut replays, task(path, 1_000_000 + at), &usage(at, 1)).is_some()
+        };
+        assert!(again(0));
+        assert!(again(TOLD_ENDS_MAX as u64 - 1));
+        let last = TOLD_ENDS_MAX as u64;
+        let used = replay(&mut replays, task(99, last), &usage(last, 1));
+        assert_eq!(used, None);
+    }
+
+    #[test]
+    fn what_a_task_that_was_closed_had_replayed_is_forgotten() {
+        let mut replays = after(&[usage(100, 10)]);
+        replays.replayed(&[task(TASK, 50)]);
+        replays.closed(&task(TASK, 50));
+        assert_eq!(replays.ended(task(TASK, 50), &usage(100, 10)), None);
+    }
+}
