@@ -258,11 +258,7 @@ fn a_run_that_the_server_began_again_stays_one_run() {
     feed.at(200).task_end("one", 190, usage(10, 1));
     feed.at(210).task("two").at(300).chunk("two", "t2", "half");
     feed.at(60_000).start();
-    feed.at(60_010).task("one");
-    feed.event(
-        "LLMReplayCacheHit",
-        json!({"node_id": "n1", "call_index": 0}),
-    );
+    feed.at(60_010).task("one").replay_hit();
     feed.at(60_020).task_end("one", 10, usage(10, 1));
     feed.at(60_030).task("two");
     feed.at(61_000).task_end("two", 970, usage(20, 2));

@@ -180,6 +180,14 @@ impl Feed {
         self.event("TaskEnd", payload)
     }
 
+    /// A model's answer comes from the log of an earlier life of the server.
+    pub fn replay_hit(&mut self) -> &mut Self {
+        self.event(
+            "LLMReplayCacheHit",
+            json!({"node_id": "n1", "call_index": 0}),
+        )
+    }
+
     pub fn chunk(&mut self, task: &str, id: &str, text: &str) -> &mut Self {
         self.event(
             "AgentOutput",

@@ -1,5 +1,6 @@
 //! Runs at random, as a server would run them: every event in its place, with
-//! namesakes, retries, tools, waits, loops and sub-scripts at once.
+//! namesakes, retries, tools, waits, loops and sub-scripts at once, and a server that
+//! crashes now and then and begins them again.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -24,7 +25,7 @@ pub fn run(id: &str, steps: &[Step]) -> Feed {
     for (what, which, after) in steps {
         ms += u64::from(*after);
         feed.at(ms);
-        open.step(&mut feed, what % 16, usize::from(*which), ms);
+        ms += open.step(&mut feed, what % 16, usize::from(*which), ms);
     }
     ms += 5;
     feed.at(ms);
@@ -37,6 +38,16 @@ pub fn run(id: &str, steps: &[Step]) -> Feed {
         _ => feed.end([open.input, open.output, open.ended]),
     };
     feed
+}
+
+/// The same steps on a server that never crashes.
+pub fn without_crashes(runs: &[Vec<Step>]) -> Vec<Vec<Step>> {
+    let step = |(what, which, after): &Step| match what % 16 == 15 && which.is_multiple_of(5) {
+        true => (*what, which ^ 1, *after),
+        false => (*what, *which, *after),
+    };
+    let run = |steps: &Vec<Step>| steps.iter().map(step).collect();
+    runs.iter().map(run).collect()
 }
 
 /// A run's id by number.
@@ -72,10 +83,19 @@ struct Open {
     input: u64,
     output: u64,
     ended: u64,
+    /// What would be told once more: tasks with what they used; none is a sub-script.
+    told: Vec<Told>,
+}
+
+#[derive(Clone)]
+enum Told {
+    Task(String, u64, u64),
+    SubScript(usize),
 }
 
 impl Open {
-    fn step(&mut self, feed: &mut Feed, what: u8, which: usize, ms: u64) {
+    /// Tells how long it took.
+    fn step(&mut self, feed: &mut Feed, what: u8, which: usize, ms: u64) -> u64 {
         self.next += 1;
         let n = self.next;
         match what {
@@ -96,6 +116,7 @@ impl Open {
                 self.output += output;
                 self.ended += 1;
                 feed.task_end(&task, ms - started, usage(input, output));
+                self.told.push(Told::Task(task, input, output));
             }
             10 => {
                 if let Some((task, _, _)) = pick(&self.tasks, which) {
@@ -122,8 +143,10 @@ impl Open {
                 feed.event("Resumed", json!({"checkpoint_name": "ask", "token": token}));
             }
             14 => self.step_loop(feed),
+            15 if which.is_multiple_of(5) => return self.begin_again(feed, ms),
             _ => self.sub_script(feed, which),
         }
+        0
     }
 
     fn step_loop(&mut self, feed: &mut Feed) {
@@ -150,8 +173,40 @@ impl Open {
     }
 
     fn sub_script(&mut self, feed: &mut Feed, which: usize) {
+        self.told.push(Told::SubScript(which));
+        self.call(feed, which, false);
+    }
+
+    /// The server crashes: what is open is lost, what had ended is told once more.
+    fn begin_again(&mut self, feed: &mut Feed, ms: u64) -> u64 {
+        *self = Self {
+            next: self.next,
+            told: std::mem::take(&mut self.told),
+            ..Self::default()
+        };
+        feed.start();
+        for (after, told) in (1..).zip(self.told.clone()) {
+            feed.at(ms + after);
+            match told {
+                Told::SubScript(which) => self.call(feed, which, true),
+                Told::Task(task, input, output) => {
+                    feed.task(&task).replay_hit();
+                    feed.task_end(&task, 0, usage(input, output));
+                    self.input += input;
+                    self.output += output;
+                    self.ended += 1;
+                }
+            }
+        }
+        self.told.len() as u64
+    }
+
+    fn call(&mut self, feed: &mut Feed, which: usize, again: bool) {
         let call = json!({"script_name": "child", "parent_task": format!("call{}", which % 2)});
         feed.inside(Some(call)).start().task("inner");
+        if again {
+            feed.replay_hit();
+        }
         feed.task_end("inner", 0, usage(2, 3));
         feed.end([2, 3, 1]).inside(None);
         self.input += 2;
