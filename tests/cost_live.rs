@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use runtrail::sim::workload::{Arrivals, WorkloadSettings};
-use runtrail::sim::{SimHandle, SimServer, SimSettings};
+use runtrail::sim::{Misbehaviour, SimHandle, SimServer, SimSettings};
 use serde_json::Value;
 
 use self::program::{Program, eventually, get, run};
@@ -37,10 +37,15 @@ const UNPRICED: [&str; 2] = ["gemini gemini-2.5-flash", "mistral mistral-medium-
 
 /// A server that runs so many runs once somebody listens, and no more.
 async fn server() -> SimHandle {
+    server_at(500.0).await
+}
+
+/// The same, so many times as fast as in earnest.
+async fn server_at(speed: f64) -> SimHandle {
     let workload = WorkloadSettings {
         arrivals: Arrivals::AtOnce(10),
         runs_total: RUNS,
-        speed: 500.0,
+        speed,
         ..WorkloadSettings::default()
     };
     let settings = SimSettings {
@@ -226,6 +231,49 @@ async fn without_them_the_configured_prices_make_the_same_of_the_tokens() {
         page.sum("runtrail_cost_usd_total", &[("basis", "server")]),
         0.0
     );
+    program.signal("TERM");
+    assert_eq!(program.ended().code, Some(0));
+}
+
+/// The tokens in and out that the server says its runs used.
+fn used(server: &SimHandle) -> [f64; 2] {
+    let token = format!("Authorization: Bearer {}\r\n", server.token().unwrap());
+    let row = |id: &str| -> Value {
+        let (status, body) = get(server.addr(), &format!("/executions/{id}"), &token);
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    };
+    let runs = server.finished_runs();
+    let rows: Vec<_> = runs.iter().map(|run| row(&run.execution_id)).collect();
+    ["input_tokens", "output_tokens"]
+        .map(|side| rows.iter().map(|row| row[side].as_f64().unwrap()).sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_tells_again_after_it_has_crashed_is_counted_once() {
+    let server = server_at(60.0).await;
+    let program = beside(&server, &[]);
+    let [metrics, _] = program.listeners();
+    let page = || Page::read(&get(metrics, "/metrics", "").1);
+    let replayed = [("type", "LLMReplayCacheHit")];
+    for _ in 0..3 {
+        let before = page();
+        server.misbehave(&Misbehaviour::Restart { ms: 20 }).unwrap();
+        eventually("more has ended", || {
+            let more = |name: &str| page().sum(name, &[]) > before.sum(name, &[]);
+            more("runtrail_tasks_finished_total").then_some(())
+        });
+    }
+    let page = page_at_the_end(&server, &program).await;
+    assert!(page.sum("runtrail_events_total", &replayed) > 0.0);
+    let [input, output] = used(&server);
+    let counted = |side| page.sum("runtrail_tokens_total", &[("direction", side)]);
+    assert_eq!([counted("input"), counted("output")], [input, output]);
+    let (runs, _) = told(&server);
+    let cost = page.sum("runtrail_cost_usd_total", &[("basis", "server")]);
+    same(cost, runs.values().sum(), 1e-6, "the cost");
+    let mismatches = page.sum("runtrail_runs_verified_total", &[("result", "mismatch")]);
+    assert_eq!(mismatches, 0.0);
     program.signal("TERM");
     assert_eq!(program.ended().code, Some(0));
 }

@@ -13,8 +13,7 @@ use super::player::{self, ORDERS_MAX, Order};
 use super::runs::{Run, Runs};
 use crate::sim::misbehaviour::{FeedManners, Manners, Misbehaviour, Refusal};
 use crate::sim::settings::SimSettings;
-use crate::sim::workload::event::Event;
-use crate::sim::workload::{Arrival, Plan, Workload};
+use crate::sim::workload::{Arrival, Plan, Step, Workload};
 use crate::wire::time::Time;
 
 /// The heart of a simulated server.
@@ -166,9 +165,9 @@ impl Hub {
     }
 
     /// A run says something.
-    pub(super) fn say(&self, id: &Arc<str>, event: &Event, at: Time) {
+    pub(super) fn say(&self, id: &Arc<str>, step: &Step, at: Time) {
         // Plain structures are always written.
-        let Ok(raw) = serde_json::to_string(event).and_then(RawValue::from_string) else {
+        let Ok(raw) = serde_json::to_string(&step.event).and_then(RawValue::from_string) else {
             return;
         };
         self.change(|state| {
@@ -185,7 +184,7 @@ impl Hub {
                 at,
                 event: raw,
             });
-            state.runs.take(&entry, event);
+            state.runs.take(&entry, step);
             state.log.push(entry);
         });
     }

@@ -118,7 +118,7 @@ impl Player {
             return;
         };
         let ms = step.at_ms.saturating_sub(self.earlier_ms);
-        hub.say(id, &step.event, begun_at.plus(Duration::from_millis(ms)));
+        hub.say(id, &step, begun_at.plus(Duration::from_millis(ms)));
         if let Some(child) = step.child.take() {
             hub.begin(*child);
         }

@@ -1,6 +1,6 @@
 //! The rows of runs: what the REST calls tell of them. Bounded.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,7 +11,7 @@ use super::log::Entry;
 use super::player::Order;
 use crate::sim::settings::SimBounds;
 use crate::sim::workload::event::{Event, TaskEnd};
-use crate::sim::workload::{Plan, cost_usd};
+use crate::sim::workload::{Plan, Step, cost_usd};
 use crate::wire::time::Time;
 
 /// Where a run is.
@@ -67,6 +67,8 @@ pub(super) struct Run {
     cost_usd: f64,
     models: Vec<&'static str>,
     tasks: Vec<TaskRow>,
+    /// The parts of its plan that have ended, and are paid.
+    paid: BTreeSet<u32>,
     pub(super) children: Vec<String>,
     pub(super) log: Vec<Arc<Entry>>,
     /// The tokens of what it waits for.
@@ -160,9 +162,13 @@ impl Run {
         orders.is_some_and(|orders| orders.try_send(order).is_ok())
     }
 
-    fn take(&mut self, event: &Event, at: Time) {
+    fn take(&mut self, step: &Step, at: Time) {
+        let event = &step.event;
         match event.leaf() {
-            Event::TaskEnd(end) => self.add_task(end, at),
+            Event::TaskEnd(end) => {
+                let is_paid = !self.paid.insert(step.part);
+                self.add_task(end, is_paid, at);
+            }
             Event::Suspended(suspended) => self.waits.push(suspended.token.clone()),
             Event::ToolApprovalPending { token, .. } => self.waits.push(token.clone()),
             Event::Resumed { token, .. } | Event::ToolApprovalResolved { token, .. } => {
@@ -194,7 +200,8 @@ impl Run {
         }
     }
 
-    fn add_task(&mut self, end: &TaskEnd, at: Time) {
+    /// A task ends; after a crash it may end once more, and is paid already.
+    fn add_task(&mut self, end: &TaskEnd, is_paid: bool, at: Time) {
         let place = self.tasks.iter().position(|row| row.task_name == end.task);
         let place = place.unwrap_or_else(|| {
             self.tasks.push(TaskRow::of(end.task));
@@ -204,7 +211,9 @@ impl Run {
         row.duration_ms += end.duration.as_millis() as u64;
         row.attempt = end.attempt;
         row.finished_at = at.to_rfc3339();
-        let Some(usage) = &end.usage else { return };
+        let Some(usage) = end.usage.as_ref().filter(|_| !is_paid) else {
+            return;
+        };
         let cost = cost_usd(usage);
         row.model = Some(usage.model);
         row.provider = Some(usage.provider);
@@ -297,6 +306,7 @@ impl Runs {
             cost_usd: 0.0,
             models: Vec::new(),
             tasks: Vec::new(),
+            paid: BTreeSet::new(),
             children: Vec::new(),
             log: Vec::new(),
             waits: Vec::new(),
@@ -308,11 +318,12 @@ impl Runs {
     }
 
     /// Something was said of a run.
-    pub(super) fn take(&mut self, entry: &Arc<Entry>, event: &Event) {
+    pub(super) fn take(&mut self, entry: &Arc<Entry>, step: &Step) {
+        let event = &step.event;
         let Some(run) = self.by_id.get_mut(&entry.run) else {
             return;
         };
-        run.take(event, entry.at);
+        run.take(step, entry.at);
         let is_chunk = matches!(
             event.leaf(),
             Event::AgentOutput(_) | Event::AgentReasoning(_)
