@@ -222,12 +222,14 @@ impl Series {
     /// Puts a time into a histogram, and shows it by this span.
     pub(super) fn observe_shown(&self, duration: Duration, by: Option<Exemplar>, now: Time) {
         self.observe(duration, now);
-        self.show(by, duration.as_secs_f64());
+        self.show(by, duration.as_secs_f64(), now);
     }
 
     /// What was added was shown by this span, unless a newer one shows it already.
-    pub(super) fn show(&self, by: Option<Exemplar>, value: f64) {
-        let Some(exemplar) = by else { return };
+    /// A clock that is ahead of ours makes nothing newer than now: it would stay.
+    pub(super) fn show(&self, by: Option<Exemplar>, value: f64, now: Time) {
+        let Some(mut exemplar) = by else { return };
+        exemplar.at = exemplar.at.min(now);
         let (place, places) = match &self.cell {
             Cell::Counter(_) => (0, 1),
             Cell::Histogram(cell) => (cell.place(value), cell.bounds().len() + 1),

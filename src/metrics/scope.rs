@@ -244,7 +244,7 @@ impl Scope {
         let place = *outcome as usize;
         self.runs.finished[place].add(1, now);
         if *outcome != RunOutcome::Success {
-            self.runs.finished[place].show(*exemplar, 1.0);
+            self.runs.finished[place].show(*exemplar, 1.0, now);
         }
         self.runs.tasks[0].add(*tasks_passed, now);
         self.runs.tasks[1].add(*tasks_failed, now);
@@ -257,7 +257,7 @@ impl Scope {
             let value = bounded.admit(FreeLabel::ErrorType, text.unwrap_or("_OTHER"));
             let errors = bounded.series(Id::RunErrors, run_key(self.key, &[value]), now);
             errors.add(1, now);
-            errors.show(*exemplar, 1.0);
+            errors.show(*exemplar, 1.0, now);
             bounded.drop_unused(FreeLabel::ErrorType, value);
         }
     }
@@ -284,14 +284,14 @@ impl Scope {
             let finished = &series.finished[*outcome as usize];
             finished.add(1, now);
             if matches!(outcome, NodeOutcome::Failed | NodeOutcome::Unable) {
-                finished.show(*exemplar, 1.0);
+                finished.show(*exemplar, 1.0, now);
             }
             series.duration.observe_shown(*duration, *exemplar, now);
             series.attempts.add(*attempts, now);
             series.validation_failures.add(*validation_failures, now);
             if *validation_failures > 0 {
                 let count = *validation_failures as f64;
-                series.validation_failures.show(*exemplar, count);
+                series.validation_failures.show(*exemplar, count, now);
             }
             series.escalations.add(u64::from(*escalated), now);
             series.cache_hits.add(u64::from(*cached), now);
@@ -372,7 +372,7 @@ impl Scope {
         });
         series.calls[place].add(1, now);
         if outcome == NodeOutcome::Failed {
-            series.calls[place].show(exemplar, 1.0);
+            series.calls[place].show(exemplar, 1.0, now);
         }
         // Fifteen series an outcome: they come with the first call that ends so.
         bounded

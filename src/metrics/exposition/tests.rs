@@ -96,18 +96,23 @@ fn metrics(workflow: &str, facts: impl IntoIterator<Item = Delta>) -> Metrics {
         metrics.register(group).unwrap();
     }
     for fact in facts {
-        let run = Delta::RunStarted {
-            run: 1,
-            meta: meta(workflow),
-            start: NOW,
-        };
-        let deltas = Deltas {
-            in_order: vec![run, fact],
-            ..Deltas::default()
-        };
-        metrics.apply(&deltas, &[], NOW);
+        apply(&mut metrics, workflow, fact, 60);
     }
     metrics
+}
+
+/// What happened to a run, heard at this second of the minute.
+fn apply(metrics: &mut Metrics, workflow: &str, fact: Delta, second: u64) {
+    let run = Delta::RunStarted {
+        run: 1,
+        meta: meta(workflow),
+        start: NOW,
+    };
+    let deltas = Deltas {
+        in_order: vec![run, fact],
+        ..Deltas::default()
+    };
+    metrics.apply(&deltas, &[], NOW.plus(Duration::from_secs(second)));
 }
 
 fn page(metrics: &Metrics, form: Form) -> String {
@@ -254,6 +259,21 @@ fn a_newer_span_takes_the_place_of_an_older_one_and_never_the_other_way() {
         for line in shown {
             assert!(line.contains(&format!("span_id=\"0{last}\"")), "{line}");
         }
+    }
+}
+
+#[test]
+fn a_span_of_a_clock_that_is_ahead_does_not_stay_for_ever() {
+    let ended = |n| run_finished(RunOutcome::Error, 3, exemplar(n));
+    let mut metrics = metrics("w", [ended(200)]);
+    let said = shown(&metrics);
+    assert!(
+        said.len() == 3 && said[0].ends_with(" 1700000060.000"),
+        "{said:?}"
+    );
+    apply(&mut metrics, "w", ended(61), 62);
+    for line in shown(&metrics) {
+        assert!(line.contains("span_id=\"3d\""), "{line}");
     }
 }
 
