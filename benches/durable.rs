@@ -21,13 +21,14 @@ use bytes::Bytes;
 use runtrail::config::{Config, Environment, Flags};
 use runtrail::core::Core;
 use runtrail::export::ExportTally;
-use runtrail::limits::FEED_PIECES_MAX;
+use runtrail::limits::{CHECKPOINT_REST_TIMES, FEED_PIECES_MAX};
 use runtrail::metrics::store::StoreStatus;
 use runtrail::metrics::{self, Metrics};
 use runtrail::net::clock::now;
 use runtrail::sidecar::book::Book;
 use runtrail::sidecar::engine::{Engine, ExportParts, Parts, Phase};
 use runtrail::sidecar::keeper::Keeper;
+use runtrail::sidecar::pacing::Pacing;
 use runtrail::sidecar::safety::Safety;
 use runtrail::sidecar::{self, Hooks, packer};
 use runtrail::source::{FeedNews, FromFeed};
@@ -375,7 +376,9 @@ fn safety(config: &Config, files: Arc<dyn Files>) -> Safety {
     let journal = journal(config, Arc::clone(&files));
     let limit_bytes = journal.limit_bytes();
     let keeper = Keeper::start(files, journal).unwrap();
-    Safety::new(keeper, config.store.checkpoint_every, limit_bytes)
+    let every = config.store.checkpoint_every;
+    let pacing = Pacing::new(every, CHECKPOINT_REST_TIMES, tokio::time::Instant::now());
+    Safety::new(keeper, pacing, limit_bytes)
 }
 
 fn new_dir() -> tempfile::TempDir {

@@ -157,6 +157,15 @@ pub const LOG_BURST_MAX: u32 = 20;
 /// What is read at once of a file of the store; more only for a larger record.
 pub const STORE_READ_BYTES: usize = 256 << 10;
 
+/// How many times as long as the last checkpoint took the rest after it is at least,
+/// so that no more than an eleventh of the time goes into them.
+pub const CHECKPOINT_REST_TIMES: u32 = 10;
+
+/// The longest such rest. Then the next one is begun, however long the last one took,
+/// so that a start after a crash does not have ever more to read. A journal that is
+/// half full does not wait for it either.
+pub const CHECKPOINT_REST_MAX: Duration = Duration::from_secs(300);
+
 /// Files that are kept in memory grow by so much.
 pub const MEMORY_FILE_BLOCK_BYTES: usize = 64 << 10;
 

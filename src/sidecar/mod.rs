@@ -3,8 +3,8 @@
 //! - [`engine`]: the main loop, which owns the core and the metrics
 //! - [`book`]: recent runs, for the API
 //! - [`budget`]: what all of it may use
-//! - [`safety`] and [`keeper`]: what makes the state outlive the process, and
-//!   `recover`: how it goes on from there
+//! - [`safety`] and [`keeper`]: what makes the state outlive the process, [`pacing`]:
+//!   how often, and `recover`: how it goes on from there
 //!
 //! One task owns all that is decided. Around it: a task a feed, one that packs
 //! batches, one that exports them, and the listeners. They are joined by
@@ -15,6 +15,7 @@ pub mod budget;
 mod drain;
 pub mod engine;
 pub mod keeper;
+pub mod pacing;
 pub mod packer;
 mod recover;
 pub mod safety;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::keeper::{Entries, Keeper, Written};
+use super::pacing::Pacing;
 use super::recover::{COUNTED, PLACE, Place};
 use crate::core::{Core, Part};
 use crate::metrics::Metrics;
@@ -24,14 +25,13 @@ const REST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Safety {
     keeper: Keeper,
-    every: Duration,
+    pacing: Pacing,
     journal_limit_bytes: u64,
     journal_bytes: u64,
     /// The number of the journal's last record.
     record: u64,
     /// Whether there is anything that the last checkpoint does not hold.
     is_behind: bool,
-    begun: Instant,
     last_success: Option<Time>,
     pending: Option<Pending>,
     /// Since when the disk is full, or was tried again.
@@ -49,16 +49,15 @@ struct Pending {
 
 impl Safety {
     /// Nothing has been written yet.
-    pub fn new(keeper: Keeper, every: Duration, journal_limit_bytes: u64) -> Self {
+    pub const fn new(keeper: Keeper, pacing: Pacing, journal_limit_bytes: u64) -> Self {
         Self {
             keeper,
-            every,
+            pacing,
             journal_limit_bytes,
             journal_bytes: 0,
             record: 0,
             // What was recovered is worth one at once.
             is_behind: true,
-            begun: Instant::now(),
             last_success: None,
             pending: None,
             suspended: None,
@@ -97,13 +96,13 @@ impl Safety {
     }
 
     /// Whether a checkpoint is to be begun.
-    pub fn is_due(&self) -> bool {
+    pub fn is_due(&self, now: Instant) -> bool {
         match self.suspended {
-            Some(since) => since.elapsed() >= REST,
+            Some(since) => now.duration_since(since) >= REST,
             None => {
                 let is_large = self.journal_bytes > self.journal_limit_bytes / 2;
-                let is_old = self.begun.elapsed() >= self.every;
-                self.pending.is_none() && self.is_behind && (is_large || is_old)
+                let is_due = is_large || self.pacing.is_time(now);
+                self.pending.is_none() && self.is_behind && is_due
             }
         }
     }
@@ -124,7 +123,7 @@ impl Safety {
         metrics: &Metrics,
         through: u64,
     ) -> Result<(), StoreFailed> {
-        self.begun = Instant::now();
+        let begun = Instant::now();
         self.pending = None;
         let keeper = self.keeper();
         keeper.begin().await;
@@ -142,6 +141,7 @@ impl Safety {
             keeper.part(part).await;
         }
         let written = keeper.prepare().await;
+        self.pacing.wrote(begun, Instant::now());
         if self.took(written)? {
             self.pending = Some(Pending { through, record });
             self.is_behind = false;
@@ -166,7 +166,9 @@ impl Safety {
             return Ok(());
         };
         self.pending = None;
+        let begun = Instant::now();
         let written = self.keeper.install(pending.record).await;
+        self.pacing.worked(begun, Instant::now());
         if !self.took(written)? {
             self.suspend(core);
             return Ok(());
@@ -207,5 +209,35 @@ impl Safety {
             Written::NoRoom => Ok(false),
             Written::Failed(failed) => Err(failed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Journal, JournalSettings, StoreDir};
+
+    const LIMIT_BYTES: u64 = 1 << 20;
+
+    #[test]
+    fn a_journal_that_is_half_full_does_not_wait_for_the_rest_after_a_checkpoint() {
+        let files = StoreDir::memory();
+        let settings = JournalSettings {
+            limit_bytes: LIMIT_BYTES,
+            record_bytes_max: 1 << 10,
+        };
+        let (journal, _) = Journal::open(files.clone(), settings).unwrap();
+        let keeper = Keeper::start(files, journal).unwrap();
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut safety = Safety::new(keeper, Pacing::new(second, 10, now), LIMIT_BYTES);
+        safety.pacing.wrote(now, now + second);
+        let due = |safety: &Safety| [2, 11].map(|n| safety.is_due(now + n * second));
+        safety.journal_bytes = LIMIT_BYTES / 2;
+        assert_eq!(due(&safety), [false, true]);
+        safety.journal_bytes += 1;
+        assert_eq!(due(&safety), [true, true]);
+        safety.is_behind = false;
+        assert_eq!(due(&safety), [false, false], "there is nothing to write");
     }
 }

@@ -9,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::book::Book;
 use super::budget::{Budget, OverBudget};
 use super::drain::{RunningExport, Started};
 use super::engine::{AskerParts, Engine, ExportParts, FinishedRun, Parts, Phase};
 use super::keeper::Keeper;
+use super::pacing::Pacing;
 use super::packer;
 use super::recover::{RecoverError, Recovered, recover};
 use super::safety::Safety;
@@ -22,7 +24,7 @@ use crate::admin::{Api, ApiSettings, Probes, ProbesSettings};
 use crate::config::Config;
 use crate::core::UnknownSystem;
 use crate::export::{Compression, ExportError, ExportTally, Exporter};
-use crate::limits::{ASKS_MAX, FEED_PIECES_MAX};
+use crate::limits::{ASKS_MAX, CHECKPOINT_REST_TIMES, FEED_PIECES_MAX};
 use crate::logs::{LineWriter, Logs, Told};
 use crate::metrics::catalogue::{CatalogueError, Group};
 use crate::metrics::store::StoreStatus;
@@ -150,7 +152,8 @@ pub async fn start(config: Config, hooks: Hooks) -> Result<Started, StartError> 
             let limit_bytes = journal.limit_bytes();
             let keeper = Keeper::start(files, journal).map_err(StartError::Thread)?;
             let every = config.store.checkpoint_every;
-            Some(Safety::new(keeper, every, limit_bytes))
+            let pacing = Pacing::new(every, CHECKPOINT_REST_TIMES, Instant::now());
+            Some(Safety::new(keeper, pacing, limit_bytes))
         }
         _ => None,
     };

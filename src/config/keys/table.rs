@@ -197,7 +197,7 @@ keys! {
         .changed_by(STORER);
     STORE_CHECKPOINT_EVERY: Time = key("store.checkpoint_every", seconds(1, 3_600))
         .default("60s")
-        .effect("How often the state of all open runs is written to disk. The more rarely, the more of the journal is read again after a restart.")
+        .effect("How often the state of all open runs is written to disk, at most: where that takes long, the rest after it is ten times as long, up to 5 minutes. The more rarely, the more of the journal is read again after a restart.")
         .changed_by(STORER);
 
     CAPTURE_CONTENT: Switch = key("capture_content", Switch)

@@ -1,6 +1,7 @@
 //! How the main loop keeps what it was told, and what it has come to.
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Amount, Engine};
 use crate::admin::Ask;
@@ -39,7 +40,8 @@ impl Engine {
     /// Writes a checkpoint when there is one to be written, and lets one count
     /// when it may.
     pub(super) async fn checkpoint(&mut self) -> Result<(), StoreFailed> {
-        let is_due = self.parts.safety.as_ref().is_some_and(Safety::is_due);
+        let safety = self.parts.safety.as_ref();
+        let is_due = safety.is_some_and(|safety| safety.is_due(Instant::now()));
         if is_due && self.room_to_pack().is_none() {
             self.parts.core.handle_drain();
             self.give_out(Amount::AsFits).await;

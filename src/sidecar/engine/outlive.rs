@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Amount, Engine, ExportParts, Parts};
 use crate::config::{Config, Environment, Flags};
@@ -16,6 +18,7 @@ use crate::metrics::store::StoreStatus;
 use crate::net::clock::now;
 use crate::sidecar::book::Book;
 use crate::sidecar::keeper::Keeper;
+use crate::sidecar::pacing::Pacing;
 use crate::sidecar::packer;
 use crate::sidecar::recover::recover;
 use crate::sidecar::safety::Safety;
@@ -113,7 +116,11 @@ impl Life {
             }),
             asker: None,
             // A checkpoint whenever there is something to be kept.
-            safety: Some(Safety::new(keeper, std::time::Duration::ZERO, limit_bytes)),
+            safety: Some(Safety::new(
+                keeper,
+                Pacing::new(Duration::ZERO, 0, Instant::now()),
+                limit_bytes,
+            )),
             store: StoreStatus::default(),
             given_through: recovered.given_through,
             run_lines: None,
