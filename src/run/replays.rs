@@ -26,9 +26,13 @@ use crate::limits::TOLD_ENDS_MAX;
 use crate::wire::event::Usage;
 use crate::wire::time::Time;
 
-/// What is remembered of a run's tasks to know a repeat.
+/// What is remembered of a run's tasks to know a repeat. Many runs are open whose
+/// tasks have told of no usage yet: these hold next to nothing.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Replays {
+pub(super) struct Replays(Option<Box<Known>>);
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Known {
     /// How often the server began the run again.
     life: u32,
     told: FxHashMap<Path, Vec<Told>>,
@@ -69,44 +73,60 @@ pub(super) struct Repeat {
 impl Replays {
     /// The server begins the run, or begins it again while these tasks are open.
     pub(super) fn begin(&mut self, open: impl Iterator<Item = Path>) {
-        self.replayed.clear();
-        if self.ends > 0 {
-            self.life = self.life.saturating_add(1);
-            self.left_open = open.collect();
+        if let Some(known) = &mut self.0 {
+            known.replayed.clear();
+            known.life = known.life.saturating_add(1);
+            known.left_open = open.collect();
         }
     }
 
     /// Whether there is anything that could be repeated.
-    pub(super) const fn may_come(&self) -> bool {
-        self.life > 0
+    pub(super) fn may_come(&self) -> bool {
+        self.0.as_ref().is_some_and(|known| known.life > 0)
     }
 
     /// Whether there is nothing that a restart would have to find again.
     pub(super) const fn is_empty(&self) -> bool {
-        self.ends == 0
+        self.0.is_none()
     }
 
     /// An answer came from the server's log; it is of one of these open tasks.
     pub(super) fn replayed(&mut self, of: &[Identity]) {
+        let Some(known) = &mut self.0 else { return };
         let certain = of.len() == 1;
         for task in of {
-            *self.replayed.entry(*task).or_default() |= certain;
+            *known.replayed.entry(*task).or_default() |= certain;
         }
     }
 
     /// A task is closed whose end was not seen.
     pub(super) fn closed(&mut self, task: &Identity) {
-        self.replayed.remove(task);
+        if let Some(known) = &mut self.0 {
+            known.replayed.remove(task);
+        }
     }
 
     /// A task ends. Tells what of its usage was told before, if anything was.
     pub(super) fn ended(&mut self, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
+        self.0.get_or_insert_default().ended(task, usage)
+    }
+
+    /// What it holds beside itself, roughly.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |known| known.bytes())
+    }
+}
+
+impl Known {
+    fn ended(&mut self, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
         let used = Used::of(usage);
         let replayed = self.replayed.remove(&task);
         let repeat = replayed.and_then(|certain| self.repeat(task.path, usage, used, certain));
         if repeat.is_none() && self.ends < TOLD_ENDS_MAX {
             self.ends += 1;
-            self.told.entry(task.path).or_default().push(Told {
+            // Most paths end once.
+            let told = self.told.entry(task.path);
+            told.or_insert_with(|| Vec::with_capacity(1)).push(Told {
                 at: task.at,
                 ordinal: task.ordinal,
                 life: self.life,
@@ -147,11 +167,11 @@ impl Replays {
         })
     }
 
-    /// What it holds, roughly.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         const PATH_BYTES: usize = size_of::<(Path, Vec<Told>)>() + 1;
         // Lists grow twofold.
-        self.told.capacity() * PATH_BYTES
+        size_of::<Self>()
+            + self.told.capacity() * PATH_BYTES
             + 2 * self.ends * size_of::<Told>()
             + self.left_open.capacity() * (size_of::<Path>() + 1)
             + self.replayed.capacity() * (size_of::<(Identity, bool)>() + 1)
