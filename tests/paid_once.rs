@@ -204,6 +204,9 @@ fn a_task_that_goes_further_than_before_is_paid_for_what_is_new() {
     let came = heard(&feed);
     came.says((180, 25));
     assert_eq!(came.numbers("gen_ai.usage.input_tokens"), [100, 80]);
+    let further = came.spans.iter().find(|span| !span.links.is_empty());
+    let whole = further.and_then(|span| attribute(span, "runtrail.tokens.input"));
+    assert_eq!(whole.as_deref(), Some("180"), "what it told as a whole");
     assert_eq!(came.verified, "match");
 }
 
