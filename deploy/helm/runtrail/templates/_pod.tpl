@@ -23,7 +23,7 @@ and under volumes:
 {{- define "runtrail.container" -}}
 {{- $sidecar := eq .Values.mode "sidecar" -}}
 - name: runtrail
-  image: {{ include "runtrail.image" . }}
+  image: {{ include "runtrail.image" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   {{- if $sidecar }}
   # This makes an init container a sidecar: it starts before the server, runs beside
@@ -41,14 +41,15 @@ and under volumes:
   # No startupProbe, and no readinessProbe: neither may keep the server from starting,
   # or take it out of its Service.
   {{- else }}
-  # None of the three asks about feed, backend or disk: those are metrics.
+  # None of the three asks about feed, backend or disk: those are metrics. What a
+  # crash left is read before the first answer, so a large journal is given more time.
   startupProbe:
     httpGet:
       path: /readyz
       port: metrics
     periodSeconds: 2
     timeoutSeconds: 2
-    failureThreshold: 60
+    failureThreshold: {{ max 60 (div (int .Values.store.journalMiB) 32) }}
   readinessProbe:
     httpGet:
       path: /readyz
@@ -57,12 +58,15 @@ and under volumes:
     timeoutSeconds: 2
   {{- end }}
   # Answered by the main loop, or after 5 s in its place: so wait longer.
+  {{- if $sidecar }} And it
+  # answers after what a crash left is read.
+  {{- end }}
   livenessProbe:
     httpGet:
       path: /healthz
       port: {{ $sidecar | ternary "runtrail" "metrics" }}
     {{- if $sidecar }}
-    initialDelaySeconds: 30
+    initialDelaySeconds: {{ max 30 (div (int .Values.store.journalMiB) 16) }}
     {{- end }}
     periodSeconds: 10
     timeoutSeconds: 7
@@ -70,9 +74,7 @@ and under volumes:
   resources:
     {{- include "runtrail.resources" . | nindent 4 }}
   securityContext:
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
+    {{- include "runtrail.runAs" . | nindent 4 }}
     allowPrivilegeEscalation: false
     readOnlyRootFilesystem: true
     capabilities:
@@ -85,27 +87,39 @@ and under volumes:
   {{- end }}
 {{- end -}}
 
+{{/* What the cluster is not left to choose. */}}
+{{- define "runtrail.runAs" -}}
+{{- $runAs := default dict .Values.runAs -}}
+runAsNonRoot: true
+{{- with $runAs.user }}
+runAsUser: {{ int64 . }}
+{{- end }}
+{{- with $runAs.group }}
+runAsGroup: {{ int64 . }}
+{{- end }}
+{{- end -}}
+
 {{- define "runtrail.resources" -}}
-{{- $limit := printf "%dMi" (div (add (mul 4 (int (include "runtrail.memoryMaxMiB" .))) 2) 3) -}}
-{{- $derived := dict "limits" (dict "memory" $limit) -}}
+{{- $limit := div (add (mul 4 (int (include "runtrail.memoryMaxMiB" .))) 2) 3 -}}
+{{- $derived := dict "limits" (dict "memory" (printf "%dMi" $limit)) "requests" (dict "memory" (printf "%dMi" (div $limit 2))) -}}
 {{- if eq .Values.store.kind "emptyDir" -}}
 {{- $space := printf "%sMi" (include "runtrail.storeLimitMiB" .) -}}
 {{- $derived = merge $derived (dict "requests" (dict "ephemeral-storage" $space)) -}}
 {{- end -}}
-{{- toYaml (merge (deepCopy .Values.resources) $derived) -}}
+{{- toYaml (merge (deepCopy (default dict .Values.resources)) $derived) -}}
 {{- end -}}
 
 {{- define "runtrail.env" -}}
 - name: AKRIBES_URL
   value: {{ .Values.server.url | quote }}
-{{- with .Values.server.projects }}
+{{- with include "runtrail.projects" . }}
 - name: AKRIBES_PROJECT_ID
-  value: {{ join "," . | quote }}
+  value: {{ . | quote }}
 {{- end }}
 {{- if include "runtrail.tokenSecret" . }}
 # Read again for each connection: a new token needs no restart.
 - name: AKRIBES_TOKEN_FILE
-  value: /run/secrets/runtrail/token/{{ .Values.server.token.key }}
+  value: {{ printf "/run/secrets/runtrail/token/%s" .Values.server.token.key | quote }}
 {{- end }}
 {{- with .Values.server.tls.caSecret }}
 - name: RUNTRAIL_SOURCE_CA_FILE
@@ -127,8 +141,8 @@ and under volumes:
 - name: OTEL_EXPORTER_OTLP_HEADERS
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $.Values.backend.headersKey }}
+      name: {{ . | quote }}
+      key: {{ $.Values.backend.headersKey | quote }}
 {{- end }}
 {{- with .Values.backend.tls.caSecret }}
 - name: OTEL_EXPORTER_OTLP_CERTIFICATE
@@ -175,6 +189,9 @@ and under volumes:
   mountPath: /run/secrets/runtrail/{{ $name }}
   readOnly: true
 {{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "runtrail.volumes" -}}
@@ -186,23 +203,26 @@ and under volumes:
 {{- else if eq .Values.store.kind "existingClaim" }}
 - name: runtrail-store
   persistentVolumeClaim:
-    claimName: {{ .Values.store.existingClaim }}
+    claimName: {{ .Values.store.existingClaim | quote }}
 {{- end }}
 {{- if .Values.config }}
 - name: runtrail-config
   configMap:
-    name: {{ include "runtrail.fullname" . }}
+    name: {{ include "runtrail.fullname" . | quote }}
 {{- end }}
 {{- range $name, $secret := include "runtrail.secrets" . | fromYaml }}
 - name: runtrail-{{ $name }}
   secret:
-    secretName: {{ $secret }}
-    {{- if eq $.Values.mode "sidecar" }}
-    # For the user of the sidecar, whatever group the pod has.
+    secretName: {{ $secret | quote }}
+    {{- if or (eq $.Values.mode "sidecar") (not (default dict $.Values.runAs).fsGroup) }}
+    # For the user of the container, whatever group the pod has.
     defaultMode: 0444
     {{- else }}
     defaultMode: 0440
     {{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
@@ -213,7 +233,7 @@ and under volumes:
 {{- $all := dict "token" (include "runtrail.tokenSecret" .) "server-ca" $server.caSecret "server-client" $server.clientCertificateSecret "backend-ca" $backend.caSecret "backend-client" $backend.clientCertificateSecret -}}
 {{- range $name, $secret := $all -}}
 {{- if $secret }}
-{{ $name }}: {{ $secret }}
+{{ $name }}: {{ $secret | quote }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
