@@ -27,12 +27,14 @@ NOT_OURS = [
 EXCEPTIONS = {
     # It is the variant for clusters with policies of their own.
     ("helm-no-network-policy", "CKV2_K8S_6"),
+    # The cluster chooses the user, and takes a high one.
+    ("helm-openshift", "CKV_K8S_40"),
 }
 # What has to be noticed, and by which policy.
 BROKEN = [
     (HERE / "broken/privileges.yaml", "CKV_K8S_20"),
     (HERE / "broken/writable.yaml", "CKV_K8S_22"),
-    # No policy of the files before it may be taken for one of this.
+    # A pod that no NetworkPolicy is for.
     (HERE / "broken/root.yaml", "CKV2_K8S_6"),
 ]
 

@@ -16,6 +16,20 @@ ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 CHART = ROOT / "deploy/helm/runtrail"
 PARENT = ROOT / "tests/deploy/parent"
+# Release and namespace of each variant, but for these.
+USUAL = ("trails", "runtrail")
+RELEASES = {"numbers": ("123", "456")}
+
+
+class Strict(yaml.SafeLoader):
+    """Refuses a key that comes twice, of which others take the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key) for key, _ in node.value]
+        twice = {str(key) for key in keys if keys.count(key) > 1}
+        if twice:
+            sys.exit(f"twice in one mapping: {', '.join(twice)}\n{node.start_mark}")
+        return super().construct_mapping(node, deep)
 
 
 def main():
@@ -24,7 +38,7 @@ def main():
     overlays(kustomize, out)
     variants(out)
     beside_a_server(out)
-    faults = refusals()
+    faults = [*refusals(), *emptied(), *notes()]
     if faults:
         sys.exit("\n".join(faults))
 
@@ -59,7 +73,8 @@ def variants(out):
         for path in sorted(CHART.glob("ci/*-values.yaml")):
             name = path.name.removesuffix("-values.yaml")
             values = yaml.safe_load(path.read_text())
-            write(out / f"helm-{name}.yaml", rendered(chart, values))
+            release = RELEASES.get(name, USUAL)
+            write(out / f"helm-{name}.yaml", rendered(chart, values, release))
             lint(path.name, values)
 
 
@@ -81,18 +96,50 @@ def beside_a_server(out):
             write(out / "helm-parent.yaml", rendered(chart, {}))
 
 
-def rendered(chart, values):
-    manifests = chart.render(values, name="trails", namespace="runtrail")
+def rendered(chart, values, release=USUAL):
+    manifests = all_of(chart, values, release)
     parts = [text for path, text in manifests.items() if path.endswith(".yaml")]
-    notes = [text for path, text in manifests.items() if path.endswith("NOTES.txt")]
-    for text in notes:
-        if "<no value>" in text:
-            sys.exit(f"the notes say nothing somewhere:\n{text}")
     return "\n---\n".join(parts)
 
 
+def all_of(chart, values, release=USUAL):
+    name, namespace = release
+    manifests = chart.render(values, name=name, namespace=namespace)
+    for path, text in manifests.items():
+        if "<no value>" in text:
+            sys.exit(f"{path} says nothing somewhere:\n{text}")
+    return manifests
+
+
+def notes():
+    """What is told after an install, and by which values."""
+    url = {"server": {"url": "http://akribes:3001"}}
+    once = "ALERTS AND DASHBOARDS ONCE"
+    cases = [
+        ({"server": {**url["server"], "projects": [7, 1000000, "3"]}}, "7, 1000000, 3", True),
+        (url, "ONE READER A PROJECT", True),
+        (url, "NO BACKEND", True),
+        ({**url, "backend": {"endpoint": "http://b:4318"}}, "NO BACKEND", False),
+        (url, "NO TOKEN", True),
+        ({**url, "store": {"kind": "emptyDir"}}, "AN EMPTYDIR DIES", True),
+        ({**url, "store": {"kind": "memory"}}, "NOTHING IS ON DISK", True),
+        ({**url, "store": {"kind": "memory"}, "mode": "sidecar"}, "and 30 s more", True),
+        (url, "THE NETWORK POLICY", True),
+        (url, once, False),
+        ({**url, "monitoring": {"rules": {"enabled": True}}}, once, True),
+        ({**url, "monitoring": {"dashboards": {"enabled": True}}}, once, True),
+    ]
+    with helm.Chart.load(CHART) as chart:
+        for values, words, expected in cases:
+            manifests = all_of(chart, values)
+            (text,) = [text for path, text in manifests.items() if path.endswith("NOTES.txt")]
+            if (words in text) is not expected:
+                yield f"{json.dumps(values)}: {words}: expected {expected} in the notes:\n{text}"
+    print(f"  {len(cases)} sentences of the notes are there when they should be")
+
+
 def write(path, text):
-    documents = [document for document in yaml.safe_load_all(text) if document]
+    documents = [document for document in yaml.load_all(text, Strict) if document]
     if not documents:
         sys.exit(f"{path.name}: nothing was rendered")
     path.write_text(yaml.safe_dump_all(documents, sort_keys=False))
@@ -141,12 +188,26 @@ def refusals():
             {**url, "monitoring": {"rules": {"enabled": True, "expressions": {"no:such": "1"}}}},
             "no:such, which is no recording rule",
         ),
+        (
+            {**url, "resources": {"requests": {"memory": "1Gi"}}},
+            "resources.requests.memory is 1Gi, which is more than its limit of 512Mi",
+        ),
+        ({**url, "resources": {"limits": {"cpu": "50m"}}}, "resources.requests.cpu is 100m"),
+        ({**url, "config": {"listen": {"local_token": "abc"}}}, "config.listen.local_token is set"),
+        ({**url, "fullnameOverride": "a.b"}, "/fullnameOverride"),
+        ({**url, "fullnameOverride": "1a"}, "/fullnameOverride"),
+        (url, "set fullnameOverride", ("123", "runtrail")),
+        (url, "set fullnameOverride", ("a.b", "runtrail")),
+        ({**url, "commonLabels": {"team": "of two words"}}, "/commonLabels/team"),
+        ({**url, "runAs": {"user": 0}}, "/runAs/user"),
+        ({**url, "extraVolumes": [{"emptyDir": {}}]}, "/extraVolumes/0"),
+        ({**url, "extraVolumeMounts": [{"name": "a", "mountPath": "b"}]}, "mountPath"),
     ]
     faults = []
     with helm.Chart.load(CHART) as chart:
-        for values, word in cases:
+        for values, word, *release in cases:
             try:
-                chart.render(values, name="trails", namespace="runtrail")
+                all_of(chart, values, *release)
             except HelmError as error:
                 if word not in str(error).replace("'", ""):
                     faults.append(f"{json.dumps(values)} should speak of {word}: {error}")
@@ -154,6 +215,18 @@ def refusals():
                 faults.append(f"the chart takes {json.dumps(values)}")
     print(f"  {len(cases)} kinds of wrong values are refused")
     return faults
+
+
+def emptied():
+    """A null takes a value away: the chart goes on without it, or asks for it."""
+    names = yaml.safe_load((CHART / "values.yaml").read_text())
+    with helm.Chart.load(CHART) as chart:
+        for name in names:
+            try:
+                all_of(chart, {"server": {"url": "http://akribes:3001"}, name: None})
+            except HelmError as error:
+                if f"missing property '{name}'" not in str(error) and name != "server":
+                    yield f"{name}: null is not understood: {error}"
 
 
 if __name__ == "__main__":
