@@ -101,7 +101,7 @@ runAsGroup: {{ int64 . }}
 
 {{- define "runtrail.resources" -}}
 {{- $limit := div (add (mul 4 (int (include "runtrail.memoryMaxMiB" .))) 2) 3 -}}
-{{- $derived := dict "limits" (dict "memory" (printf "%dMi" $limit)) "requests" (dict "memory" (printf "%dMi" (div $limit 2))) -}}
+{{- $derived := dict "limits" (dict "memory" (printf "%dMi" $limit)) "requests" (dict "memory" (printf "%dMi" (div $limit 4))) -}}
 {{- if eq .Values.store.kind "emptyDir" -}}
 {{- $space := printf "%sMi" (include "runtrail.storeLimitMiB" .) -}}
 {{- $derived = merge $derived (dict "requests" (dict "ephemeral-storage" $space)) -}}
