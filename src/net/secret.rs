@@ -43,14 +43,13 @@ impl Secret {
     }
 
     /// Takes it out of what the other side says, which may repeat what it was
-    /// sent: each of its words, and the beginning of one where the text was cut.
+    /// sent: each of its words, in whatever case, and the beginning of one where
+    /// the text was cut.
     pub fn hide_in(&self, text: &mut String) {
         let is_scheme = |word: &str| SCHEMES.iter().any(|s| s.eq_ignore_ascii_case(word));
         let words = self.0.split_ascii_whitespace();
         for word in words.filter(|word| word.len() >= HIDDEN_BYTES_MIN && !is_scheme(word)) {
-            if text.contains(word) {
-                *text = text.replace(word, HIDDEN);
-            }
+            hide_word(word, text);
             let Some(cut) = text.strip_suffix(CUT_MARK) else {
                 continue;
             };
@@ -60,6 +59,17 @@ impl Secret {
                 *text = format!("{kept}{HIDDEN}{CUT_MARK}");
             }
         }
+    }
+}
+
+/// Names of hosts and types may come back in small letters. Those of ASCII take
+/// as much room as large ones, so places in one text are places in the other.
+fn hide_word(word: &str, text: &mut String) {
+    let (small_text, small_word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
+    let places = small_text.match_indices(&small_word);
+    let places: Vec<usize> = places.map(|(begin, _)| begin).collect();
+    for begin in places.into_iter().rev() {
+        text.replace_range(begin..begin + word.len(), HIDDEN);
     }
 }
 
@@ -166,6 +176,7 @@ mod tests {
         for (said, kept) in [
             ("no hunter2-key, hunter2-key!", "no [secret], [secret]!"),
             ("no Bearer hunter2-key", "no Bearer [secret]"),
+            ("ünd HUNTER2-Key, Hunter2-keY", "ünd [secret], [secret]"),
             ("what is hunter2-k…", "what is [secret]…"),
             ("what is hunt…", "what is [secret]…"),
             ("what is hun…", "what is hun…"),

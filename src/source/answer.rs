@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 
 use super::LossKind;
 use super::wording::{self, Asked};
@@ -60,8 +60,9 @@ fn no_feed(asked: Asked<'_>, status: StatusCode, headers: &HeaderMap) -> (LossKi
         429 => (LossKind::Busy(code), wording::too_many_requests()),
         408 | 425 | 500.. => (LossKind::Busy(code), wording::busy(code)),
         300..=399 => {
-            let location = text(headers, LOCATION);
-            (LossKind::Refused(code), asked.redirected(code, location))
+            let location = asked.header(headers, LOCATION);
+            let message = asked.redirected(code, location.as_deref());
+            (LossKind::Refused(code), message)
         }
         400..=499 => (LossKind::Refused(code), asked.refused(code)),
         _ => (LossKind::Refused(code), asked.other_success(code)),
@@ -71,22 +72,21 @@ fn no_feed(asked: Asked<'_>, status: StatusCode, headers: &HeaderMap) -> (LossKi
 /// The answer is a success: is it a feed too?
 fn content(asked: Asked<'_>, headers: &HeaderMap) -> Result<(), (LossKind, String)> {
     let refused = |message| Err((LossKind::Refused(StatusCode::OK.as_u16()), message));
-    let essence = text(headers, CONTENT_TYPE)
+    let kind = asked.header(headers, CONTENT_TYPE);
+    let essence = kind
+        .as_deref()
         .and_then(|whole| whole.split(';').next())
         .map(|essence| essence.trim().to_ascii_lowercase());
     if essence.as_deref() != Some("text/event-stream") {
         return refused(asked.other_content(essence.as_deref()));
     }
     match headers.get(CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            refused(wording::encoded(encoding.to_str().unwrap_or_default()))
+        Some(coded) if !coded.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let encoding = asked.header(headers, CONTENT_ENCODING);
+            refused(asked.encoded(encoding.as_deref().unwrap_or_default()))
         }
         _ => Ok(()),
     }
-}
-
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
 }
 
 #[cfg(test)]

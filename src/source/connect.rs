@@ -64,11 +64,8 @@ impl Connector {
 
     /// Asks for a feed, from behind the cursor on. Ends within `connect_time_max`.
     pub(super) async fn connect(&self, feed: usize, cursor: &str) -> Attempt {
-        let (scope, url) = &self.feeds[feed];
-        let asked = Asked {
-            settings: &self.settings,
-            scope,
-        };
+        let url = &self.feeds[feed].1;
+        let asked = self.asked(feed, None);
         let token = match self.server.token().await {
             Ok(token) => token,
             Err(error) => {
@@ -79,23 +76,27 @@ impl Connector {
                 };
             }
         };
+        let asked = self.asked(feed, token.as_ref());
         Attempt {
-            answer: self.ask(asked, url, token.as_ref(), cursor).await,
+            answer: self.ask(asked, url, cursor).await,
             token,
         }
     }
 
-    async fn ask(
-        &self,
-        asked: Asked<'_>,
-        url: &Url,
-        token: Option<&Secret>,
-        cursor: &str,
-    ) -> Result<Response, Failure> {
+    /// What sentences about a feed are made of.
+    pub(super) fn asked<'a>(&'a self, feed: usize, token: Option<&'a Secret>) -> Asked<'a> {
+        Asked {
+            settings: &self.settings,
+            scope: self.scope(feed),
+            token,
+        }
+    }
+
+    async fn ask(&self, asked: Asked<'_>, url: &Url, cursor: &str) -> Result<Response, Failure> {
         let unreachable = |message| Failure::new(LossKind::Unreachable, message);
         let within = self.settings.connect_time_max;
         let request = self.client.get().get(url.clone());
-        let request = request.headers(head(token, cursor));
+        let request = request.headers(head(asked.token, cursor));
         let response = match tokio::time::timeout(within, request.send()).await {
             Err(_) => return Err(unreachable(asked.no_answer(within))),
             Ok(Err(error)) => {

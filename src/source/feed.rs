@@ -165,7 +165,10 @@ impl FeedTask {
                     }
                 }
                 Ok(Ok(None)) => break Failure::new(LossKind::Ended, wording::ended()),
-                Ok(Err(error)) => break Failure::new(LossKind::Ended, wording::broken(&error)),
+                Ok(Err(error)) => {
+                    let asked = self.connector.asked(self.feed, past.token.as_ref());
+                    break Failure::new(LossKind::Ended, asked.broken(&error));
+                }
                 Err(_) => break Failure::new(LossKind::Silent, wording::silent(read_time_max)),
             }
         };

@@ -1,17 +1,19 @@
 //! What is wrong, in sentences for a person: the same in the log, in `check` and
-//! in the API. They hold no token and no query, and what comes from the server
-//! is cut and cleaned.
+//! in the API. They hold no token and no query, and what comes from the server,
+//! which may repeat the token that it was sent, is cut and cleaned.
 
 use std::error::Error;
 use std::fmt::Write;
 use std::io;
 use std::time::Duration;
 
+use http::header::{HeaderMap, HeaderName};
 use reqwest::Url;
 
 use super::{FeedScope, SourceSettings};
 use crate::net::causes::causes;
-use crate::net::secret::{TokenError, TokenSource};
+use crate::net::percent::percent_decoded;
+use crate::net::secret::{Secret, TokenError, TokenSource};
 
 /// A longer text of the other side is cut here.
 const QUOTED_CHARS_MAX: usize = 200;
@@ -21,9 +23,21 @@ const QUOTED_CHARS_MAX: usize = 200;
 pub(super) struct Asked<'a> {
     pub(super) settings: &'a SourceSettings,
     pub(super) scope: &'a FeedScope,
+    /// The token that is sent, once it was read.
+    pub(super) token: Option<&'a Secret>,
 }
 
 impl Asked<'_> {
+    /// A header of the answer, if it is there and is text, without the token, be
+    /// it written with percent signs.
+    pub(super) fn header(self, headers: &HeaderMap, name: HeaderName) -> Option<String> {
+        let text = headers.get(name)?.to_str().ok()?;
+        let text = self.without_token(on_one_line(text));
+        let plain = percent_decoded(&text);
+        let hidden = self.without_token(plain.clone());
+        Some(if hidden == plain { text } else { hidden })
+    }
+
     pub(super) fn unauthorized(self) -> String {
         let variable = self.token_variable();
         match &self.settings.token {
@@ -81,7 +95,10 @@ impl Asked<'_> {
     pub(super) fn redirected(self, status: u16, location: Option<&str>) -> String {
         let to = location
             .and_then(|location| self.settings.url.join(location).ok())
-            .map_or_else(|| "another address".to_owned(), |url| place(&url));
+            .map_or_else(
+                || "another address".to_owned(),
+                |url| self.quoted(&place(&url)),
+            );
         format!(
             "the server redirects to {to} ({status}), which is not followed, so that the token goes nowhere else: is {} the base URL of the server?",
             self.base()
@@ -105,10 +122,17 @@ impl Asked<'_> {
     pub(super) fn other_content(self, content_type: Option<&str>) -> String {
         let is = match content_type {
             Some("text/html") => "this is a web page, not an event feed".to_owned(),
-            Some(other) => format!("this is {}, not an event feed", quoted(other)),
+            Some(other) => format!("this is {}, not an event feed", self.quoted(other)),
             None => "the answer does not say that it is an event feed".to_owned(),
         };
         format!("{is}: is {} the base URL of the server?", self.base())
+    }
+
+    pub(super) fn encoded(self, encoding: &str) -> String {
+        format!(
+            "the feed comes compressed ({}), which was not asked for: turn compression of event feeds off in the server or the proxy before it",
+            self.quoted(encoding)
+        )
     }
 
     pub(super) fn no_answer(self, within: Duration) -> String {
@@ -125,7 +149,7 @@ impl Asked<'_> {
 
     /// Why a request came to nothing, and what to look at.
     pub(super) fn unreachable(self, error: &reqwest::Error) -> String {
-        let (base, cause) = (self.base(), root_cause(error));
+        let (base, cause) = (self.base(), self.root_cause(error));
         let hint = match trouble(error) {
             Trouble::Name => "is the name in the URL right?",
             Trouble::Refused => "is the server up, and the port in the URL right?",
@@ -141,9 +165,35 @@ impl Asked<'_> {
         format!("cannot connect to {base} ({cause}): {hint}")
     }
 
+    pub(super) fn broken(self, error: &reqwest::Error) -> String {
+        format!("the connection broke ({})", self.root_cause(error))
+    }
+
+    /// The innermost reason: the ones around it say that a request failed, and
+    /// where, with the query.
+    fn root_cause(self, error: &reqwest::Error) -> String {
+        let cause = causes(error).skip(1).last();
+        cause.map_or_else(
+            || "the request failed".to_owned(),
+            |cause| self.quoted(&cause.to_string()),
+        )
+    }
+
+    /// A text of the other side: on one line, without the token, and then cut.
+    fn quoted(self, text: &str) -> String {
+        cut(&self.without_token(on_one_line(text)))
+    }
+
+    fn without_token(self, mut text: String) -> String {
+        if let Some(token) = self.token {
+            token.hide_in(&mut text);
+        }
+        text
+    }
+
     /// The base URL, without what may be private in it.
     fn base(self) -> String {
-        place(&self.settings.url)
+        cut(&place(&self.settings.url))
     }
 
     fn token_variable(self) -> String {
@@ -174,19 +224,8 @@ pub(super) fn no_content() -> String {
     "the server says that there is nothing to listen to (204)".to_owned()
 }
 
-pub(super) fn encoded(encoding: &str) -> String {
-    format!(
-        "the feed comes compressed ({}), which was not asked for: turn compression of event feeds off in the server or the proxy before it",
-        quoted(encoding)
-    )
-}
-
 pub(super) fn ended() -> String {
     "the server ended the feed".to_owned()
-}
-
-pub(super) fn broken(error: &reqwest::Error) -> String {
-    format!("the connection broke ({})", root_cause(error))
 }
 
 pub(super) fn silent(after: Duration) -> String {
@@ -202,7 +241,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
         let _ = write!(text, ": {error}");
         source = error.source();
     }
-    quoted(&text)
+    cut(&on_one_line(&text))
 }
 
 const NO_HTTP: &str = "does the server speak HTTP/1.1 there, or should the URL begin with https?";
@@ -248,24 +287,16 @@ fn trouble(error: &reqwest::Error) -> Trouble {
     Trouble::Other
 }
 
-/// The innermost reason: the ones around it say that a request failed, and
-/// where, with the query.
-fn root_cause(error: &reqwest::Error) -> String {
-    let cause = causes(error).skip(1).last();
-    cause.map_or_else(
-        || "the request failed".to_owned(),
-        |cause| quoted(&cause.to_string()),
-    )
-}
-
 /// An address without user, password, query and fragment.
 fn place(url: &Url) -> String {
     let path = url.path().trim_end_matches('/');
-    quoted(&format!("{}{path}", url.origin().ascii_serialization()))
+    format!("{}{path}", url.origin().ascii_serialization())
 }
 
-/// A text of the other side: cut, and on one line.
-fn quoted(text: &str) -> String {
-    let clean = text.chars().filter(|c| !c.is_control());
-    clean.take(QUOTED_CHARS_MAX).collect()
+fn on_one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(QUOTED_CHARS_MAX).collect()
 }

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runtrail::limits::Limits;
+use runtrail::net::secret::{Secret, TokenSource};
 use runtrail::run::outputs::Wish;
 use runtrail::source::ask::{Answer, Asker, AskerSettings, Reply};
 use runtrail::source::{LossKind, SourceSettings};
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 use crate::flood::{BOMBS, Bomb, GIB, ON_THE_WAY_BYTES_MAX, gzip, gzip_bomb, pour, trickle};
 use crate::program::{Program, eventually, get};
+use crate::receiver::logs::Logs;
+use crate::receiver::tls::Authority;
 use crate::receiver::{Receiver, Wire};
 use crate::scripted::{Connection, FEED, Server, Source, settings, soon};
 use crate::support::{Feed, sse, usage};
@@ -157,6 +161,91 @@ async fn a_compressed_answer_is_not_unpacked_whether_it_says_so_or_not() {
         assert_eq!(request.header("accept-encoding"), Some("identity"));
         assert_eq!(asking.reply().await, Reply::Unusable, "{says_so:?}");
     }
+}
+
+/// As it may look, with capitals that a name of a host loses.
+const TOKEN: &str = "hunter2-Token";
+
+fn with_token(mut settings: SourceSettings) -> SourceSettings {
+    settings.token = Some(TokenSource::Value(Secret::new(TOKEN)));
+    settings
+}
+
+/// Answers that repeat the token where a sentence tells of it, and whether its
+/// place is seen in there.
+const ECHOES: [(&str, bool); 6] = [
+    ("302 Found\r\nlocation: /login/{}", true),
+    ("302 Found\r\nlocation: /login/%68unter2-Token", true),
+    ("302 Found\r\nlocation: https://{}.example/login", false),
+    ("200 OK\r\ncontent-type: x/{}", true),
+    (
+        "200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: {}",
+        true,
+    ),
+    ("400 Bad Request\r\nx-token: {}", false),
+];
+
+fn echo(answer: &str) -> String {
+    let head = answer.replace("{}", TOKEN);
+    format!("HTTP/1.1 {head}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn a_token_that_the_server_repeats_is_neither_told_nor_logged() {
+    let logs = Logs::catch(tracing::Level::TRACE);
+    let server = Server::new().await;
+    let mut source = Source::new(with_token(settings(server.url())));
+    for (answer, is_shown) in ECHOES {
+        source.resume("").await;
+        let (request, _) = server.answer(echo(answer)).await;
+        let bearer = format!("Bearer {TOKEN}");
+        assert_eq!(request.header("authorization"), Some(&*bearer));
+        let told = source.refused().await.message.to_lowercase();
+        assert!(!told.contains("hunter2"), "{told}");
+        assert_eq!(told.contains("[secret]"), is_shown, "{told}");
+    }
+    let mut asking = Asking::of(with_token(settings(server.url())), Duration::from_secs(60));
+    for (answer, _) in ECHOES {
+        asking.ask().await;
+        server.answer(echo(answer)).await;
+        assert_eq!(asking.reply().await, Reply::Unusable, "{answer}");
+    }
+    let all = logs.all().to_lowercase();
+    assert!(all.contains("/login/[secret]"), "{all}");
+    assert!(!all.contains("hunter2"), "{all}");
+}
+
+#[tokio::test]
+async fn a_token_in_the_servers_certificate_is_not_told() {
+    let authority = Authority::new();
+    let server = Server::new().await;
+    let acceptor = TlsAcceptor::from(Arc::new(authority.server(TOKEN)));
+    let url = format!("https://localhost:{}", server.address().port());
+    let mut settings = with_token(settings(url.parse().unwrap()));
+    settings.tls = authority.client();
+    let mut source = Source::new(settings.clone());
+    source.resume("").await;
+    let stream = server.accept().await.stream;
+    assert!(acceptor.accept(stream).await.is_err());
+    let told = source.refused().await.message;
+    assert!(
+        told.contains("[secret]") && !told.contains("hunter2"),
+        "{told}"
+    );
+
+    let logs = Logs::catch(tracing::Level::WARN);
+    let asking = Asking::of(settings, Duration::from_secs(60));
+    asking.ask().await;
+    let stream = server.accept().await.stream;
+    assert!(acceptor.accept(stream).await.is_err());
+    while logs.lines().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let all = logs.all();
+    assert!(
+        all.contains("[secret]") && !all.contains("hunter2"),
+        "{all}"
+    );
 }
 
 /// What a server of floods has to say to each that asks for something else than

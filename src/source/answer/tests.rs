@@ -5,6 +5,9 @@ use crate::net::secret::{Secret, TokenSource};
 use crate::source::testkit::settings;
 use crate::source::{FeedScope, SourceSettings};
 
+/// As it may be: a base64 text, with what a type, a path and a host read otherwise.
+const TOKEN: &str = "hunter2;/Key+.Of==";
+
 /// 2026-05-07T10:00:00Z.
 const NOW: Duration = Duration::from_secs(1_778_148_000);
 
@@ -25,6 +28,7 @@ fn judged_by(
     let asked = Asked {
         settings,
         scope: &scope,
+        token: Some(&Secret::new(TOKEN)),
     };
     let mut map = HeaderMap::new();
     for (name, value) in headers {
@@ -153,6 +157,32 @@ fn a_redirect_is_told_without_what_may_be_private_in_it() {
     assert!(to("../v2/events").contains("to https://h/v2/events (302)"));
     assert!(to("http://[").contains("to another address (302)"));
     assert!(message(302, &[]).contains("to another address (302)"));
+}
+
+#[test]
+fn a_token_that_the_server_repeats_is_not_told() {
+    let small = TOKEN.to_lowercase();
+    let escaped = TOKEN.replace('+', "%2B").replace('=', "%3d");
+    let tabbed = TOKEN.replace("Key", "K\tey");
+    let late = format!("{}{TOKEN}", "x".repeat(175));
+    for repeated in [TOKEN, &small, &escaped, &tabbed, &late] {
+        let paths = ["/login/", "https://login.example/a/"];
+        let places = paths.map(|path| message(302, &[("location", &format!("{path}{repeated}"))]));
+        let host = message(302, &[("location", &format!("https://{repeated}/"))]);
+        let kind = message(200, &[("content-type", &format!("x/{repeated}"))]);
+        let feed = ("content-type", "text/event-stream");
+        let encoding = message(200, &[feed, ("content-encoding", repeated)]);
+        for told in places.iter().chain([&host, &kind, &encoding]) {
+            let told = told.to_lowercase();
+            assert!(!told.contains("hunter") && !told.contains("key"), "{told}");
+        }
+        assert!(places[0].contains("[se"), "{}", places[0]);
+    }
+    let told = message(302, &[("location", &format!("/login/{TOKEN}"))]);
+    assert!(
+        told.contains("redirects to https://h/login/[secret] (302)"),
+        "{told}"
+    );
 }
 
 #[test]

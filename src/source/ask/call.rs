@@ -84,6 +84,7 @@ impl Caller {
         let asked = Asked {
             settings: &self.source,
             scope: &scope,
+            token: None,
         };
         let answer = tokio::time::timeout(within, self.ask(target, asked));
         answer.await.unwrap_or(Got::Failed(None))
@@ -96,7 +97,11 @@ impl Caller {
                 Ok(token) => token,
                 Err(error) => return away(asked.token(&error)),
             };
-            let got = self.ask_with(target, asked, token.as_ref()).await;
+            let asked = Asked {
+                token: token.as_ref(),
+                ..asked
+            };
+            let got = self.ask_with(target, asked).await;
             // One that was changed while it was on its way is no wrong one.
             let is_refused = matches!(
                 &got,
@@ -113,9 +118,9 @@ impl Caller {
         self.server.token_may_change() && self.server.has_other_token(sent).await
     }
 
-    async fn ask_with(&self, target: &str, asked: Asked<'_>, token: Option<&Secret>) -> Got {
+    async fn ask_with(&self, target: &str, asked: Asked<'_>) -> Got {
         let url = self.server.address(target);
-        let request = self.client.get().get(url).headers(head(token));
+        let request = self.client.get().get(url).headers(head(asked.token));
         let error = match request.send().await {
             Ok(response) => match judge(asked, response.status(), response.headers()) {
                 Ok(()) => return self.body(response, asked).await,
@@ -203,8 +208,9 @@ fn judge(asked: Asked<'_>, status: StatusCode, headers: &HeaderMap) -> Result<()
         503 => busy(wording::busy(code)),
         408 | 425 | 500.. => Got::Failed(wait()),
         300..=399 => {
-            let location = headers.get(LOCATION).and_then(|l| l.to_str().ok());
-            strange(Trouble::Refused(code), asked.redirected(code, location))
+            let location = asked.header(headers, LOCATION);
+            let message = asked.redirected(code, location.as_deref());
+            strange(Trouble::Refused(code), message)
         }
         _ => strange(Trouble::Refused(code), asked.refused(code)),
     })
