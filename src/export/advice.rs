@@ -5,14 +5,15 @@ use http::StatusCode;
 use reqwest::Url;
 
 use super::cause::{Cause, TlsTrouble};
-use super::verdict::Answer;
+use super::verdict::{Answer, Verdict};
 use super::{ExportSettings, Protocol};
 
 /// What is wrong, and what to do. Holds no header, no password and no query.
 pub fn sentence(settings: &ExportSettings, answer: &Answer) -> String {
     let place = Place::of(settings);
     let problem = place.problem(answer);
-    match place.remedy(answer.cause) {
+    let remedy = place.remedy(answer.cause);
+    match remedy.or_else(|| place.remedy_for_page(answer)) {
         Some(remedy) => format!("{problem}: {remedy}"),
         None => problem,
     }
@@ -138,6 +139,20 @@ impl<'s> Place<'s> {
         Some(fixed.to_owned())
     }
 
+    /// For a status that speaks of the data, from somebody who does not know them.
+    fn remedy_for_page(&self, answer: &Answer) -> Option<String> {
+        let is_page = (answer.verdict, answer.cause) == (Verdict::RefusedRoute, Cause::Status(400));
+        let advice = match self.settings.endpoint.scheme() {
+            "http" => {
+                "a proxy before the backend says so: see its log, and if it wants TLS, use https://"
+            }
+            _ => {
+                "a proxy before the backend says so: see its log, and whether it accepts the certificate in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+            }
+        };
+        is_page.then(|| advice.to_owned())
+    }
+
     /// For an address that exists, but takes no spans.
     fn other_path(&self) -> String {
         const PATH: &str = "/v1/traces";
@@ -225,7 +240,7 @@ fn code_name(code: i32) -> String {
 mod tests {
     use super::*;
     use crate::export::testkit::settings;
-    use crate::export::verdict::Verdict;
+    use crate::metrics::export::RefusalReason;
 
     #[track_caller]
     fn expect(protocol: Protocol, endpoint: &str, cause: Cause, said: &str, expected: &str) {
@@ -409,6 +424,31 @@ mod tests {
             let (problem, advice) = sentence.split_once(": ").unwrap();
             assert!(problem.contains("otlp.test"), "{sentence}");
             assert!(advice.contains(remedy), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn a_bad_request_is_the_proxys_affair_when_a_proxy_says_so() {
+        for (endpoint, verdict, remedy) in [
+            (
+                "https://otlp.test",
+                Verdict::RefusedRoute,
+                "CLIENT_CERTIFICATE",
+            ),
+            ("http://otlp.test", Verdict::RefusedRoute, "use https://"),
+            (
+                "https://otlp.test",
+                Verdict::RefusedData(RefusalReason::Invalid),
+                "answers 400 Bad Request",
+            ),
+        ] {
+            let answer = Answer {
+                verdict,
+                cause: Cause::Status(400),
+                said: String::new(),
+            };
+            let sentence = sentence(&settings(endpoint), &answer);
+            assert!(sentence.ends_with(remedy), "{sentence}");
         }
     }
 

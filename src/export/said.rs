@@ -63,10 +63,19 @@ pub(super) fn in_error_body(headers: &HeaderMap, body: &[u8]) -> String {
 /// Whether a server of TLS complains that somebody speaks without. Go's and
 /// nginx' say it so, with a status that else is about the data.
 pub(super) fn wants_tls(body: &[u8]) -> bool {
+    says_any_of(body, &["to an HTTPS server", "to HTTPS port"])
+}
+
+/// Whether a proxy complains of our certificate, or of the lack of one, with a
+/// status that else is about the data. These are the words of nginx.
+pub(super) fn doubts_certificate(body: &[u8]) -> bool {
+    says_any_of(body, &["SSL certificate error", "required SSL certificate"])
+}
+
+fn says_any_of(body: &[u8], phrases: &[&str]) -> bool {
     let begin = &body[..body.len().min(8 * SAID_CHARS_MAX)];
-    ["to an HTTPS server", "to HTTPS port"]
-        .iter()
-        .any(|words| memchr::memmem::find(begin, words.as_bytes()).is_some())
+    let mut phrases = phrases.iter();
+    phrases.any(|words| memchr::memmem::find(begin, words.as_bytes()).is_some())
 }
 
 /// The type of OTLP over HTTP.

@@ -94,7 +94,8 @@ impl Sender {
         };
         if answer.cause.is_answer() {
             self.was_answered.store(true, Relaxed);
-        } else {
+        }
+        if answer.may_be_of_certificate() {
             self.client.renew().await;
         }
         // Some servers hang up on the wrong protocol without a word.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::cause::Cause;
+use super::cause::{Cause, TlsTrouble};
 use super::{RETRY_AFTER_MAX, grpc, said};
 use crate::metrics::export::{RefusalReason, RequestResult};
 use crate::net::retry_after::retry_after;
+use crate::net::tls::may_be_of_certificate;
 use crate::wire::time::Time;
 
 /// What becomes of the spans.
@@ -64,9 +65,15 @@ impl Answer {
         if status.is_success() {
             return Self::of_http_success(status, headers, body);
         }
+        if let Some(refused) = Self::of_certificate(status, body) {
+            return refused;
+        }
         let said = said::in_error_body(headers, body);
         let verdict = match status.as_u16() {
             400 if said::wants_tls(body) => Verdict::RefusedRoute,
+            // No backend answers with a page for people, but proxies do: and they
+            // know nothing of the data.
+            400 if said::is_of_type(headers, HTML) => Verdict::RefusedRoute,
             400 | 422 => Verdict::RefusedData(RefusalReason::Invalid),
             413 => Verdict::RefusedData(RefusalReason::TooLarge),
             401 | 403 | 404 | 405 | 407 | 300..=399 => Verdict::RefusedRoute,
@@ -82,8 +89,23 @@ impl Answer {
         }
     }
 
+    /// What it means when our certificate, or the lack of one, is complained of in
+    /// an answer, instead of before it.
+    fn of_certificate(status: StatusCode, body: &[u8]) -> Option<Self> {
+        let is_refused = match status.as_u16() {
+            400 => said::doubts_certificate(body),
+            495 | 496 => true,
+            _ => false,
+        };
+        is_refused.then(|| Self {
+            verdict: Verdict::RefusedRoute,
+            cause: Cause::Tls(TlsTrouble::ClientCertificate),
+            said: status.as_str().to_owned(),
+        })
+    }
+
     fn of_http_success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        if said::is_of_type(headers, "text/html") {
+        if said::is_of_type(headers, HTML) {
             return Self::bare(Verdict::RefusedRoute, Cause::WebPage);
         }
         let (rejected, said) = match said::is_of_type(headers, said::PROTOBUF) {
@@ -130,8 +152,12 @@ impl Answer {
         if is_grpc && answer.status == StatusCode::OK {
             return Self::bare(Verdict::Retry { after: None }, Cause::Broken);
         }
+        if let Some(refused) = Self::of_certificate(answer.status, &answer.body) {
+            return refused;
+        }
         // How gRPC wants a status of HTTP to be understood; a success is none.
         let verdict = match answer.status.as_u16() {
+            400 if said::is_of_type(&answer.headers, HTML) => Verdict::RefusedRoute,
             429 | 502 | 503 | 504 => Verdict::Retry {
                 after: retry_after(&answer.headers, now).map(bounded),
             },
@@ -167,6 +193,17 @@ impl Answer {
         }
     }
 
+    /// Whether our certificate may be the reason: then it is worth a look whether
+    /// there is another one now.
+    pub(super) const fn may_be_of_certificate(&self) -> bool {
+        match self.cause {
+            Cause::Status(status) | Cause::NotGrpc(status) => may_be_of_certificate(status),
+            // PERMISSION_DENIED, UNAUTHENTICATED
+            Cause::Code(code) => matches!(code, 7 | 16),
+            cause => !cause.is_answer(),
+        }
+    }
+
     /// As what it is counted.
     pub fn result(&self) -> RequestResult {
         match self.verdict {
@@ -185,6 +222,7 @@ impl Answer {
 
 /// The type of gRPC, and of its kinds.
 const GRPC: &str = "application/grpc";
+const HTML: &str = "text/html";
 const GRPC_STATUS: &str = "grpc-status";
 
 const OK: i32 = 0;

@@ -81,9 +81,10 @@ impl RenewedClient {
         client.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// There was no connection, or it broke: the reason may be certificates that
-    /// are out of date, so the next request is made with those that are there
-    /// now. What cannot be used, as it is half written, is left alone.
+    /// There was no connection, it broke, or the answer [may be about our
+    /// certificate](may_be_of_certificate). These may be out of date, so the next
+    /// request is made with those that are there now. What cannot be used, as it
+    /// is half written, is left alone.
     pub async fn renew(&self) {
         if !self.has_files {
             return;
@@ -103,6 +104,13 @@ impl fmt::Debug for RenewedClient {
             .field("has_files", has_files)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a status may be about our certificate: not every server refuses one
+/// before it speaks. nginx takes what comes, and then answers 400; some let its
+/// own 495 and 496 through.
+pub const fn may_be_of_certificate(status: u16) -> bool {
+    matches!(status, 400 | 401 | 403 | 495 | 496)
 }
 
 /// What is left to choose for a client with these certificates. Redirects are

@@ -9,7 +9,7 @@ use super::wording::Asked;
 use super::{FeedScope, LossKind, SourceError, SourceSettings};
 use crate::net::clock::now;
 use crate::net::secret::Secret;
-use crate::net::tls::RenewedClient;
+use crate::net::tls::{RenewedClient, may_be_of_certificate};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -105,8 +105,12 @@ impl Connector {
             }
             Ok(Ok(response)) => response,
         };
-        judge(asked, response.status(), response.headers(), now())?;
-        Ok(response)
+        let status = response.status();
+        let verdict = judge(asked, status, response.headers(), now());
+        if verdict.is_err() && may_be_of_certificate(status.as_u16()) {
+            self.client.renew().await;
+        }
+        verdict.map(|()| response)
     }
 }
 

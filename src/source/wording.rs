@@ -106,10 +106,14 @@ impl Asked<'_> {
     }
 
     pub(super) fn refused(self, status: u16) -> String {
-        format!(
-            "the server refuses the request ({status}): is {} the base URL of the server?",
-            self.base()
-        )
+        let base = self.base();
+        if self.settings.url.scheme() == "https" && matches!(status, 400 | 495 | 496) {
+            // So does nginx when it does not like a certificate.
+            return format!(
+                "the server, or a proxy before it, refuses the request ({status}): is {base} the base URL of the server, and does it accept our client certificate (RUNTRAIL_SOURCE_CLIENT_CERTIFICATE_FILE), or the lack of one?"
+            );
+        }
+        format!("the server refuses the request ({status}): is {base} the base URL of the server?")
     }
 
     pub(super) fn other_success(self, status: u16) -> String {

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use runtrail::net::tls::TlsSettings;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
 use tempfile::TempDir;
 
 /// An authority, and a folder with what a client needs.
@@ -48,15 +52,37 @@ impl Authority {
     /// A server for this name, which wants a certificate of this authority.
     pub fn strict_server(&self, name: &str) -> ServerConfig {
         let (certificate, key) = self.sign(name);
+        server_config()
+            .with_client_cert_verifier(self.verifier())
+            .with_single_cert(vec![certificate.der().clone()], key_of(&key))
+            .unwrap()
+    }
+
+    /// A server for this name that takes any certificate, and looks at it later.
+    pub fn lenient_server(&self, name: &str) -> ServerConfig {
+        let (certificate, key) = self.sign(name);
+        server_config()
+            .with_client_cert_verifier(Arc::new(Lenient(self.verifier())))
+            .with_single_cert(vec![certificate.der().clone()], key_of(&key))
+            .unwrap()
+    }
+
+    /// Whether this authority has signed the certificate that was presented.
+    pub fn knows(&self, presented: Option<&[CertificateDer<'_>]>) -> bool {
+        let Some([certificate, others @ ..]) = presented else {
+            return false;
+        };
+        let now = UnixTime::now();
+        let verdict = self.verifier().verify_client_cert(certificate, others, now);
+        verdict.is_ok()
+    }
+
+    fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
-            .unwrap();
-        server_config()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate.der().clone()], key_of(&key))
             .unwrap()
     }
 
@@ -89,6 +115,51 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         (params.signed_by(&key, &self.issuer).unwrap(), key)
+    }
+}
+
+/// Checks that whoever presents a certificate has its key, and no more.
+#[derive(Debug)]
+struct Lenient(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Lenient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 

@@ -1,14 +1,25 @@
 //! Certificates of our own, and what becomes of those that are changed.
 
+use std::convert::Infallible;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
 use reqwest::Url;
+use runtrail::metrics::export::RequestResult;
 use runtrail::net::tls::TlsSettings;
 use runtrail::source::LossKind;
 use runtrail::source::ask::Reply;
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use crate::backend::{Bench, settings_to};
@@ -94,6 +105,108 @@ async fn what_is_asked_for_comes_once_the_certificates_were_changed() {
     let mut connection = Connection::new(acceptor.accept(stream).await.unwrap());
     connection.request().await;
     connection.send(OK).await;
+    assert!(matches!(asking.reply().await, Reply::Row(_)));
+}
+
+/// What nginx says to whose certificate it does not know, once TLS is made.
+const CERTIFICATE_PAGE: &str = "<html><head><title>400 The SSL certificate error</title></head><body><center><h1>400 Bad Request</h1></center><center>The SSL certificate error</center></body></html>";
+
+/// A proxy that asks for certificates as nginx does, with a server and a backend
+/// behind it that answer everything. It ends with the test.
+async fn proxy(authority: Arc<Authority>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut config = authority.lenient_server("localhost");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (acceptor, authority) = (acceptor.clone(), Arc::clone(&authority));
+            tokio::spawn(async move {
+                let stream = acceptor.accept(stream).await.unwrap();
+                let is_known = authority.knows(stream.get_ref().1.peer_certificates());
+                let service = service_fn(move |request: Request<Incoming>| async move {
+                    let (head, body) = request.into_parts();
+                    let _ = body.collect().await;
+                    Ok::<_, Infallible>(behind_the_proxy(&head.headers, is_known))
+                });
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    addr
+}
+
+fn behind_the_proxy(asked: &HeaderMap, is_known: bool) -> Response<Full<Bytes>> {
+    let response = Response::builder();
+    let has = |name, value| asked.get(name).is_some_and(|given| given == value);
+    let (response, body) = if !is_known {
+        let response = response.status(400).header("content-type", "text/html");
+        (response, CERTIFICATE_PAGE)
+    } else if has("content-type", "application/grpc") {
+        let response = response.header("content-type", "application/grpc");
+        (response.header("grpc-status", "0"), "")
+    } else if has("accept", "text/event-stream") {
+        (response.header("content-type", "text/event-stream"), "")
+    } else {
+        (response.header("content-type", "application/json"), "{}")
+    };
+    response.body(Full::new(body.into())).unwrap()
+}
+
+/// Trusts one authority, and presents a certificate of another.
+fn mount_half(authority: &Authority, former: &Authority, folder: &Path) -> TlsSettings {
+    let settings = mount(former, folder);
+    fs::copy(authority.client().ca_file.unwrap(), folder.join("ca.pem")).unwrap();
+    settings
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_a_certificate_by_a_page_costs_no_span_and_needs_no_restart() {
+    let (authority, former) = (Arc::new(Authority::new()), Authority::new());
+    let addr = proxy(Arc::clone(&authority)).await;
+    for wire in [Wire::Http, Wire::Grpc] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings_to(wire, &format!("https://localhost:{}", addr.port()));
+        settings.tls = mount_half(&authority, &former, folder.path());
+        let bench = Bench::start(settings);
+        mount(&authority, folder.path());
+        bench.push("a");
+        let counts = bench.finish().await;
+        assert_eq!(counts.spans_exported, 1, "{wire:?}");
+        assert_eq!(counts.requests(RequestResult::RefusedRoute), 1, "{wire:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_feed_and_what_is_asked_for_come_after_such_a_page_with_other_certificates() {
+    let (authority, former) = (Arc::new(Authority::new()), Authority::new());
+    let addr = proxy(Arc::clone(&authority)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(Url::parse(&format!("https://localhost:{}", addr.port())).unwrap());
+    settings.tls = mount_half(&authority, &former, folder.path());
+    let mut source = Source::new(settings.clone());
+    let mut asking = Asking::of(settings, Duration::from_secs(60));
+    mount(&authority, folder.path());
+    source.resume("").await;
+    let loss = source.refused().await;
+    assert_eq!(loss.kind, LossKind::Refused(400));
+    assert!(
+        loss.message
+            .contains("RUNTRAIL_SOURCE_CLIENT_CERTIFICATE_FILE"),
+        "{}",
+        loss.message
+    );
+    source.resume("").await;
+    source.connected().await;
+
+    asking.ask().await;
+    assert_eq!(asking.reply().await, Reply::Unusable);
+    asking.ask().await;
     assert!(matches!(asking.reply().await, Reply::Row(_)));
 }
 

@@ -33,6 +33,17 @@ fn grpc(pairs: &[(&'static str, &str)]) -> Answer {
     Answer::of_grpc(&answer, NOW)
 }
 
+/// An answer of somebody who speaks no gRPC.
+fn not_grpc(status: u16, pairs: &[(&'static str, &str)], body: &[u8]) -> Answer {
+    let answer = GrpcAnswer {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: headers(pairs),
+        body: body.to_vec(),
+        ..GrpcAnswer::default()
+    };
+    Answer::of_grpc(&answer, NOW)
+}
+
 fn response(rejected_spans: i64, error_message: &str) -> Vec<u8> {
     let partial_success = Some(ExportTracePartialSuccess {
         rejected_spans,
@@ -50,6 +61,8 @@ fn each_http_status_means_what_the_design_says() {
             413 => Verdict::RefusedData(RefusalReason::TooLarge),
             401 | 403 | 404 | 405 | 300..=399 => Verdict::RefusedRoute,
             429 | 502 | 503 | 504 => RETRY,
+            // nginx' own, about certificates.
+            495 | 496 => Verdict::RefusedRoute,
             500..=599 => Verdict::Failed,
             // The design is silent: only what is surely the data's fault condemns it.
             422 => INVALID,
@@ -59,7 +72,11 @@ fn each_http_status_means_what_the_design_says() {
         };
         let answer = http(status, &[], b"");
         assert_eq!(answer.verdict, expected, "{status}");
-        assert_eq!(answer.cause, Cause::Status(status));
+        let cause = match status {
+            495 | 496 => Cause::Tls(TlsTrouble::ClientCertificate),
+            _ => Cause::Status(status),
+        };
+        assert_eq!(answer.cause, cause);
     }
 }
 
@@ -183,6 +200,73 @@ fn a_success_that_is_none_of_otlp_loses_no_span() {
 }
 
 #[test]
+fn a_proxy_that_does_not_know_our_certificate_condemns_no_data() {
+    let refused = Cause::Tls(TlsTrouble::ClientCertificate);
+    for body in [
+        "<title>400 The SSL certificate error</title>",
+        "<title>400 No required SSL certificate was sent</title>",
+    ] {
+        // The words say enough, whoever dresses them up.
+        for kind in ["text/html", "application/json"] {
+            let headers = [("content-type", kind)];
+            let answer = http(400, &headers, body.as_bytes());
+            assert_eq!(
+                (answer.verdict, answer.cause),
+                (Verdict::RefusedRoute, refused)
+            );
+            assert_eq!(answer.said, "400");
+            let answer = not_grpc(400, &headers, body.as_bytes());
+            assert_eq!(
+                (answer.verdict, answer.cause),
+                (Verdict::RefusedRoute, refused)
+            );
+        }
+    }
+    let late = format!("{}SSL certificate error", " ".repeat(10_000));
+    assert_eq!(http(400, &[], late.as_bytes()).verdict, INVALID);
+    for status in [495, 496] {
+        assert_eq!(not_grpc(status, &[], b"").cause, refused);
+    }
+}
+
+#[test]
+fn a_page_for_people_is_no_word_about_the_data() {
+    let page = [("content-type", "text/html; charset=utf-8")];
+    let answer = http(400, &page, b"<html>");
+    assert_eq!(
+        (answer.verdict, answer.cause),
+        (Verdict::RefusedRoute, Cause::Status(400))
+    );
+    let answer = not_grpc(400, &page, b"<html>");
+    assert_eq!(
+        (answer.verdict, answer.cause),
+        (Verdict::RefusedRoute, Cause::NotGrpc(400))
+    );
+    assert_eq!(not_grpc(400, &[], b"").verdict, Verdict::Failed);
+    // The size is the data's, whoever says so.
+    let large = http(413, &page, b"<html>").verdict;
+    assert_eq!(large, Verdict::RefusedData(RefusalReason::TooLarge));
+}
+
+#[test]
+fn certificates_are_looked_at_again_when_they_may_be_the_reason() {
+    for status in [400, 401, 403, 495, 496] {
+        assert!(http(status, &[], b"").may_be_of_certificate(), "{status}");
+        let answer = not_grpc(status, &[], b"");
+        assert!(answer.may_be_of_certificate(), "{status}");
+    }
+    for status in [200, 404, 413, 429, 500] {
+        assert!(!http(status, &[], b"").may_be_of_certificate(), "{status}");
+    }
+    for (code, may_be) in [("0", false), ("3", false), ("7", true), ("16", true)] {
+        let answer = grpc(&[("grpc-status", code)]);
+        assert_eq!(answer.may_be_of_certificate(), may_be, "{code}");
+    }
+    let broken = Answer::of_failure((Cause::Broken, String::new()));
+    assert!(broken.may_be_of_certificate());
+}
+
+#[test]
 fn what_a_refusal_says_is_told() {
     let answer = http(400, &[("content-type", "text/plain")], b"bad\nspan");
     assert_eq!(answer.said, "bad span");
@@ -214,10 +298,11 @@ fn without_a_grpc_status_the_status_of_http_tells() {
             ..GrpcAnswer::default()
         };
         let answer = Answer::of_grpc(&answer, NOW);
-        assert_eq!(
-            (answer.verdict, answer.cause),
-            (expected, Cause::NotGrpc(status))
-        );
+        let cause = match status {
+            495 | 496 => Cause::Tls(TlsTrouble::ClientCertificate),
+            _ => Cause::NotGrpc(status),
+        };
+        assert_eq!((answer.verdict, answer.cause), (expected, cause));
     }
     let mut busy = GrpcAnswer {
         status: StatusCode::SERVICE_UNAVAILABLE,

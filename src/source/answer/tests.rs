@@ -148,6 +148,23 @@ fn a_refused_project_is_named() {
 }
 
 #[test]
+fn a_bad_request_over_tls_may_be_about_our_certificate() {
+    for status in [400, 495, 496] {
+        let told = message(status, &[]);
+        assert!(
+            told.contains("RUNTRAIL_SOURCE_CLIENT_CERTIFICATE_FILE"),
+            "{told}"
+        );
+    }
+    let mut clear = settings(None);
+    clear.url = "http://h/api/".parse().unwrap();
+    for (settings, status) in [(&clear, 400), (&settings(None), 405)] {
+        let told = judged_by(settings, None, status, &[]).unwrap_err().message;
+        assert!(!told.contains("CERTIFICATE"), "{told}");
+    }
+}
+
+#[test]
 fn a_redirect_is_told_without_what_may_be_private_in_it() {
     let to = |location| message(302, &[("location", location)]);
     assert!(

@@ -12,7 +12,7 @@ use super::said::Trouble;
 use crate::net::clock::now;
 use crate::net::retry_after::retry_after;
 use crate::net::secret::Secret;
-use crate::net::tls::RenewedClient;
+use crate::net::tls::{RenewedClient, may_be_of_certificate};
 use crate::source::server::{self, Server};
 use crate::source::wording::{self, Asked};
 use crate::source::{FeedScope, SourceError, SourceSettings};
@@ -121,17 +121,25 @@ impl Caller {
     async fn ask_with(&self, target: &str, asked: Asked<'_>) -> Got {
         let url = self.server.address(target);
         let request = self.client.get().get(url).headers(head(asked.token));
-        let error = match request.send().await {
-            Ok(response) => match judge(asked, response.status(), response.headers()) {
-                Ok(()) => return self.body(response, asked).await,
-                Err(got) => return got,
-            },
-            Err(error) => error,
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => {
+                self.client.renew().await;
+                return match error.is_connect() {
+                    true => away(asked.unreachable(&error)),
+                    false => Got::Failed(None),
+                };
+            }
         };
-        self.client.renew().await;
-        match error.is_connect() {
-            true => away(asked.unreachable(&error)),
-            false => Got::Failed(None),
+        let status = response.status();
+        match judge(asked, status, response.headers()) {
+            Ok(()) => self.body(response, asked).await,
+            Err(got) => {
+                if may_be_of_certificate(status.as_u16()) {
+                    self.client.renew().await;
+                }
+                got
+            }
         }
     }
 
