@@ -127,7 +127,7 @@ pub const PACKING_BATCHES_MAX: usize = 1;
 pub const WITHHELD_BATCHES_MAX: usize = 2;
 
 /// Connections to the listener of metrics and probes; a further one takes the
-/// place of the oldest.
+/// place of the oldest of the address that has the most.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// What a listener says of its health; more than that is not read, and then it does
@@ -138,7 +138,8 @@ pub const HEALTH_ANSWER_BYTES_MAX: usize = 1024;
 /// the outbox is full, as it is at its bytes.
 pub const OUTBOX_BODIES_MAX: usize = 65_536;
 
-/// Pages of metrics that are being read at once; beyond it there is none, for now.
+/// Pages of metrics that are being read at once. Beyond it the newest one serves for
+/// longer; then those who read the oldest one are cut off.
 pub const PAGES_MAX: usize = 2;
 
 /// Connections to the API; as above.

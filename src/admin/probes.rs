@@ -10,12 +10,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::page::Page;
+use super::page::{Crowded, Page};
 use super::{Ask, accept};
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::metrics::exposition::{Exposition, Form};
 use crate::net::clock::now;
-use crate::net::serve::{Body, ServeLimits, WhenFull, serve, text, whole};
+use crate::net::serve::{Body, Hangup, ServeLimits, WhenFull, serve, text, whole};
 
 /// What the listener shows.
 #[derive(Debug)]
@@ -39,6 +39,9 @@ pub struct Probes {
 /// A probe or a scrape is done far sooner.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Slow readers of old pages are gone far sooner.
+const PAGE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A main loop that takes longer than this to answer counts as hung.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -76,7 +79,7 @@ impl Probes {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
         }
         match request.uri().path() {
-            "/metrics" => self.metrics(accept::form(request.headers())).await,
+            "/metrics" => self.metrics(request).await,
             "/healthz" => self.health().await,
             "/readyz" if self.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ready\n"),
             "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
@@ -87,10 +90,11 @@ impl Probes {
         }
     }
 
-    async fn metrics(&self, form: Form) -> Response<Body> {
-        let page = Arc::clone(&self.page);
-        let page = tokio::task::spawn_blocking(move || page.text(form, now()));
-        // A page that panics is none.
+    async fn metrics(&self, request: &Request<Bytes>) -> Response<Body> {
+        let form = accept::form(request.headers());
+        let reader = request.extensions().get();
+        let reader: Hangup = reader.cloned().unwrap_or_else(|| Hangup::channel().0);
+        let page = tokio::time::timeout(PAGE_TIME_MAX, self.page(form, &reader));
         let mut response = match page.await.ok().flatten() {
             Some(page) => whole(StatusCode::OK, form.content_type(), page),
             None => text(
@@ -101,6 +105,29 @@ impl Probes {
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept"));
         response
+    }
+
+    /// The page, once there is room for it: those who read the oldest one make it.
+    async fn page(&self, form: Form, reader: &Hangup) -> Option<Bytes> {
+        loop {
+            let (page, reader) = (Arc::clone(&self.page), reader.clone());
+            let text = move || page.text(form, now(), &reader);
+            // A page that panics is none.
+            match tokio::task::spawn_blocking(text).await.ok()? {
+                Ok(page) => return Some(page),
+                Err(Crowded(readers)) => {
+                    tracing::debug!("readers of a page of metrics are too slow, and make room");
+                    for slow in &readers {
+                        slow.hang_up();
+                    }
+                    for slow in &readers {
+                        slow.done().await;
+                    }
+                    // Whoever has the page for a moment without reading it.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 
     async fn health(&self) -> Response<Body> {

@@ -4,10 +4,11 @@
 //! and the time that a head may take. A handler is an async function of a
 //! request; what a path means is its business.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,9 +50,37 @@ pub struct ServeLimits {
 pub enum WhenFull {
     /// It waits in the kernel's queue.
     Wait,
-    /// It takes the place of the oldest one. For listeners whose answers are
-    /// quick: the oldest is then one that asks for nothing.
+    /// It takes the place of the oldest one of the address that has the most, so
+    /// that one client cannot keep the others out. For listeners whose answers
+    /// are quick: the oldest is then one that asks for nothing.
     CloseOldest,
+}
+
+/// Ends a connection from elsewhere. Each request has it among its extensions.
+#[derive(Debug, Clone)]
+pub struct Hangup(Arc<watch::Sender<bool>>);
+
+impl Hangup {
+    /// With what is told by it, and lives until the connection has ended.
+    pub(crate) fn channel() -> (Self, watch::Receiver<bool>) {
+        let (hangup, hung_up) = watch::channel(false);
+        (Self(Arc::new(hangup)), hung_up)
+    }
+
+    /// It ends as it is, with whatever is on its way.
+    pub fn hang_up(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Whether it has ended, and holds nothing any longer.
+    pub fn is_done(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Waits until it has.
+    pub async fn done(&self) {
+        self.0.closed().await;
+    }
 }
 
 impl Default for ServeLimits {
@@ -94,46 +123,65 @@ pub async fn serve<H, F>(
         let Some((stream, peer)) = accepted else {
             continue;
         };
-        let handler = handler.clone();
-        let mut stop = stop.clone();
-        connections.add(async move {
-            let service = service_fn(move |request: Request<Incoming>| {
-                let handler = handler.clone();
-                async move { Ok::<_, Infallible>(answer(peer, request, limits, handler).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.head_time_max)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .keep_alive(limits.keep_alive)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::pin!(connection);
-            // How a connection ends is its client's affair.
-            tokio::select! {
-                _ = &mut connection => {}
-                () = over(limits.connection_time_max) => {}
-                () = stopped(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
-                }
-            }
-        });
+        let client = peer.ip().to_canonical();
+        let (handler, stop) = (handler.clone(), stop.clone());
+        connections.add(client, converse(stream, peer, limits, stop, handler));
     }
     drop(listener);
     connections.ended().await;
 }
 
-/// The connections that are open, the oldest first. Those that have ended leave
-/// their handles until there is need for room.
+/// One connection, to its end: how it ends is its client's affair.
+async fn converse<H, F>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    limits: ServeLimits,
+    mut stop: watch::Receiver<bool>,
+    handler: H,
+) where
+    H: Fn(SocketAddr, Request<Bytes>) -> F + Clone,
+    F: Future<Output = Response<Body>>,
+{
+    let (hangup, mut hung_up) = Hangup::channel();
+    // Dropped before `hung_up` is: whoever hung up may count on that.
+    {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let handler = handler.clone();
+            request.extensions_mut().insert(hangup.clone());
+            async move { Ok::<_, Infallible>(answer(peer, request, limits, handler).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_time_max)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .keep_alive(limits.keep_alive)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            _ = &mut connection => {}
+            () = over(limits.connection_time_max) => {}
+            () = stopped(&mut hung_up) => {}
+            () = stopped(&mut stop) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        }
+    }
+    drop(hung_up);
+}
+
+/// The connections that are open, the oldest first, each with its client. Those
+/// that have ended leave their handles until there is need for room.
 #[derive(Debug, Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    order: VecDeque<AbortHandle>,
+    order: VecDeque<(IpAddr, AbortHandle)>,
 }
 
 impl Connections {
-    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.order.push_back(self.tasks.spawn(connection));
+    fn add(&mut self, client: IpAddr, connection: impl Future<Output = ()> + Send + 'static) {
+        let task = self.tasks.spawn(connection);
+        self.order.push_back((client, task));
     }
 
     /// Waits for room, or makes it.
@@ -141,16 +189,29 @@ impl Connections {
         while self.tasks.try_join_next().is_some() {}
         while self.tasks.len() >= limits.connections_max {
             if limits.when_full == WhenFull::CloseOldest {
-                self.order.retain(|handle| !handle.is_finished());
-                if let Some(oldest) = self.order.pop_front() {
-                    oldest.abort();
+                self.order.retain(|(_, task)| !task.is_finished());
+                if let Some((_, task)) =
+                    self.place_to_give_up().and_then(|at| self.order.remove(at))
+                {
+                    task.abort();
                 }
             }
             self.tasks.join_next().await;
         }
         if self.order.len() > 2 * limits.connections_max {
-            self.order.retain(|handle| !handle.is_finished());
+            self.order.retain(|(_, task)| !task.is_finished());
         }
+    }
+
+    /// The oldest of the client that has the most; of several such, the oldest of all.
+    fn place_to_give_up(&self) -> Option<usize> {
+        let mut counts = BTreeMap::new();
+        for (client, _) in &self.order {
+            *counts.entry(client).or_insert(0) += 1;
+        }
+        let most = counts.values().max()?;
+        let mut clients = self.order.iter().map(|(client, _)| client);
+        clients.position(|client| counts.get(client) == Some(most))
     }
 
     /// Waits for all of them.
@@ -232,4 +293,20 @@ pub fn whole(
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_of_who_has_the_most_makes_room() {
+        let mut connections = Connections::default();
+        let client = |n: u8| IpAddr::from([10, 0, 0, n]);
+        assert_eq!(connections.place_to_give_up(), None);
+        for (n, place) in [(1, 0), (2, 0), (2, 1), (3, 1), (1, 0), (1, 0)] {
+            connections.add(client(n), std::future::pending());
+            assert_eq!(connections.place_to_give_up(), Some(place), "{n}");
+        }
+    }
 }

@@ -2,10 +2,23 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 
-use runtrail::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX};
+use runtrail::admin::{Probes, ProbesSettings};
+use runtrail::limits::{ADMIN_CONNECTIONS_MAX, API_CONNECTIONS_MAX, Limits, PAGES_MAX};
+use runtrail::metrics::delta::{Delta, Deltas};
+use runtrail::metrics::{Metrics, Settings};
+use runtrail::run::finished::{RunMeta, Verified};
+use runtrail::wire::event::RunOutcome;
+use runtrail::wire::time::Time;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 
-use crate::program::{PATIENCE, Program, get};
+use crate::program::{PATIENCE, Program, eventually, get};
+use crate::scripted::soon;
 use crate::{FLOODED_BYTES_MAX, listening};
 
 /// A program that has nobody to listen to.
@@ -54,6 +67,115 @@ fn clients_that_say_nothing_or_not_enough_keep_nobody_out_and_are_cut() {
         }
         assert_eq!(get(address, path, "").0, 200, "{path}");
     }
+}
+
+/// A connection from this address of loopback, which takes next to nothing.
+async fn from(client: [u8; 4], to: SocketAddr) -> tokio::net::TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.bind(SocketAddr::from((client, 0))).unwrap();
+    soon(socket.connect(to)).await.unwrap()
+}
+
+/// The neighbour that means harm, and somebody else.
+const HARM: [u8; 4] = [127, 0, 0, 2];
+const OTHER: [u8; 4] = [127, 0, 0, 3];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_neighbour_with_many_connections_cuts_its_own_and_no_probe() {
+    let program = alone();
+    let [metrics, _] = program.listeners();
+    let mut probe = from(OTHER, metrics).await;
+    probe.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    let mut flood = Vec::new();
+    for _ in 0..4 * ADMIN_CONNECTIONS_MAX {
+        flood.push(from(HARM, metrics).await);
+    }
+    // Whoever came first is cut for the sake of the last ones.
+    let mut rest = Vec::new();
+    let _ = soon(flood[0].read_to_end(&mut rest)).await;
+    probe.write_all(b"host: localhost\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon(probe.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+}
+
+/// Metrics with a page that no socket holds.
+fn many_series() -> Metrics {
+    let settings = Settings::new(&Limits::default(), &["akribes"]);
+    let mut metrics = Metrics::new(&settings).unwrap();
+    let mut deltas = Deltas::default();
+    for run in 0..5 * 190 {
+        let long = "a-name-that-is-as-long-as-names-may-be-".repeat(4);
+        let meta = RunMeta {
+            trace_id: [7; 16],
+            system: "akribes",
+            source: "test".into(),
+            project: Some(i64::from(run % 5)),
+            workflow: format!("{long}{}", run / 5).into(),
+            run_id: "r".into(),
+        };
+        deltas.in_order.push(Delta::RunStarted {
+            run,
+            meta: Arc::new(meta),
+            start: Time(1),
+        });
+        for outcome in RunOutcome::ALL {
+            deltas.in_order.push(Delta::RunFinished {
+                run,
+                outcome,
+                error_type: None,
+                duration: Duration::from_secs(1),
+                tasks_passed: 1,
+                tasks_failed: 0,
+                verified: Verified::Match,
+                exemplar: None,
+            });
+        }
+    }
+    metrics.apply(&deltas, &["unknown"], Time(1));
+    metrics
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neighbours_that_read_their_pages_slowly_keep_nobody_from_a_new_one() {
+    let mut metrics = many_series();
+    let (asks, _asked) = mpsc::channel(1);
+    let probes = Probes::new(ProbesSettings {
+        metrics: metrics.exposition().clone(),
+        asks,
+        ready: Arc::default(),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(probes.serve(listener, stopped));
+    // Each has a page of its own, and reads no more of it than its first line.
+    let mut slow = Vec::new();
+    for accept in ["text/plain", "application/openmetrics-text"] {
+        let mut reader = from(HARM, address).await;
+        let ask = format!("GET /metrics HTTP/1.1\r\nhost: localhost\r\naccept: {accept}\r\n\r\n");
+        reader.write_all(ask.as_bytes()).await.unwrap();
+        let mut status = [0; 12];
+        soon(reader.read_exact(&mut status)).await.unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+        slow.push(reader);
+    }
+    assert_eq!(slow.len(), PAGES_MAX);
+    metrics.set_source_connected(true, Time(1));
+    let scrape = move || {
+        eventually("the page tells what is new", || {
+            let (status, page) = get(address, "/metrics", "");
+            assert_eq!(status, 200);
+            page.contains("\nruntrail_source_connected 1\n")
+                .then_some(page)
+        })
+    };
+    let page = spawn_blocking(scrape).await.unwrap();
+    // The oldest of them was cut.
+    let mut rest = Vec::new();
+    let _ = soon(slow[0].read_to_end(&mut rest)).await;
+    assert!(rest.len() < page.len(), "{} of {}", rest.len(), page.len());
 }
 
 #[test]
