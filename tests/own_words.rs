@@ -112,16 +112,17 @@ async fn tells_nothing(wire: Wire) {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     fs::write(&token, "hunter2-wrong\n").unwrap();
-    let program = start(
-        &server,
-        &receiver,
-        wire,
-        &[
-            ("AKRIBES_TOKEN_FILE", token.to_str().unwrap()),
-            ("RUST_LOG", "trace"),
-            ("RUNTRAIL_SELF_TRACE", "true"),
-        ],
-    );
+    let endpoint = format!("http://{}/v1/traces?key=hunter2-query", receiver.addr);
+    let mut variables = vec![
+        ("AKRIBES_TOKEN_FILE", token.to_str().unwrap()),
+        ("RUST_LOG", "trace"),
+        ("RUNTRAIL_SELF_TRACE", "true"),
+    ];
+    // An address of gRPC has no room for a key.
+    if wire == Wire::Http {
+        variables.push(("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &endpoint));
+    }
+    let program = start(&server, &receiver, wire, &variables);
     program.line_with("the server refuses the token (401)");
     fs::write(&token, TOKEN).unwrap();
     program.line_with("one is too old");

@@ -59,7 +59,7 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// Where spans go, and how.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExportSettings {
     /// How to speak.
     pub protocol: Protocol,
@@ -89,6 +89,34 @@ impl ExportSettings {
         let request = batch_bytes_max.saturating_add(ANSWER_BYTES_MAX);
         let requests = request.saturating_mul(self.in_flight_max);
         requests.saturating_add(batch_bytes_max.saturating_mul(5))
+    }
+}
+
+/// An address may hold a key: only what may be shown of it is.
+impl fmt::Debug for ExportSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            protocol,
+            endpoint,
+            headers,
+            compression,
+            timeout,
+            tls,
+            in_flight_max,
+            backoff,
+            probe_wait,
+        } = self;
+        f.debug_struct("ExportSettings")
+            .field("protocol", protocol)
+            .field("endpoint", &advice::shown(endpoint))
+            .field("headers", headers)
+            .field("compression", compression)
+            .field("timeout", timeout)
+            .field("tls", tls)
+            .field("in_flight_max", in_flight_max)
+            .field("backoff", backoff)
+            .field("probe_wait", probe_wait)
+            .finish()
     }
 }
 

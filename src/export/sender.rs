@@ -1,5 +1,6 @@
 //! What sends a body: one HTTP client, made once, with what all requests share.
 
+use std::fmt;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -35,7 +36,6 @@ pub enum ExportError {
 }
 
 /// Sends bodies to one place.
-#[derive(Debug)]
 pub(super) struct Sender {
     client: RenewedClient,
     pub(super) url: Url,
@@ -137,6 +137,16 @@ impl Sender {
     }
 }
 
+/// The rest of it, the address above all, is in the settings, which know what may
+/// be shown.
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A client for this protocol.
 fn client(settings: &ExportSettings, protocol: Protocol) -> Result<Client, ExportError> {
     let mut builder = tls::client_builder(&settings.tls)?
@@ -177,4 +187,31 @@ fn given_headers(settings: &ExportSettings) -> Result<HeaderMap, ExportError> {
 /// asks by and by whether the other side is still there.
 fn beat(timeout: Duration) -> Duration {
     (timeout / 3).max(Duration::from_millis(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+    use crate::export::own::OwnSender;
+    use crate::export::testkit::settings;
+
+    #[test]
+    fn no_debug_output_shows_a_key_in_an_address_or_a_header() {
+        let mut settings = settings("https://me:hunter2@otlp.test/v1/traces?key=hunter2#hunter2");
+        let name = HeaderName::from_static("x-key");
+        settings.headers = vec![(name, Secret::new("hunter2"))];
+        let sender = Sender::new(&settings).unwrap();
+        let own = OwnSender::new(&settings).unwrap();
+        for shown in [
+            format!("{settings:?}"),
+            format!("{sender:?}"),
+            format!("{own:#?}"),
+        ] {
+            assert!(shown.contains("https://otlp.test/v1/traces"), "{shown}");
+            assert!(shown.contains("x-key"), "{shown}");
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
 }
