@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::spans::lines;
 use super::{Ask, RunDetail, RunsQuery};
 use crate::limits::API_CONNECTIONS_MAX;
+use crate::net::loopback::is_loopback;
 use crate::net::secret::TokenSource;
 use crate::net::serve::{Body, ServeLimits, WhenFull, json, serve};
 use crate::printed::printed;
@@ -103,7 +104,7 @@ impl Api {
     fn admit(&self, request: &Request<Bytes>) -> Result<(), Box<Response<Body>>> {
         let Some(token) = &self.0.token else {
             let host = request.headers().get(HOST);
-            return match host.is_none_or(is_loopback) {
+            return match host.is_none_or(names_loopback) {
                 true => Ok(()),
                 false => Err(Box::new(problem(
                     StatusCode::FORBIDDEN,
@@ -208,19 +209,10 @@ fn query(text: &str) -> Result<RunsQuery, String> {
     Ok(query)
 }
 
-fn is_loopback(host: &HeaderValue) -> bool {
-    let Ok(host) = host.to_str() else {
-        return false;
-    };
-    let Ok(authority) = host.parse::<http::uri::Authority>() else {
-        return false;
-    };
-    let name = authority
-        .host()
-        .trim_start_matches('[')
-        .trim_end_matches(']');
-    let address = name.parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+fn names_loopback(host: &HeaderValue) -> bool {
+    let host = host.to_str().ok();
+    let authority = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
+    authority.is_some_and(|authority| is_loopback(authority.host()))
 }
 
 fn shown(value: &impl Serialize) -> Response<Body> {
@@ -265,7 +257,10 @@ mod tests {
             "[::1]:9465",
             "127.9.9.9",
         ] {
-            assert!(is_loopback(&HeaderValue::from_str(host).unwrap()), "{host}");
+            assert!(
+                names_loopback(&HeaderValue::from_str(host).unwrap()),
+                "{host}"
+            );
         }
         for host in [
             "example.com",
@@ -275,7 +270,7 @@ mod tests {
             "a b",
         ] {
             assert!(
-                !is_loopback(&HeaderValue::from_str(host).unwrap()),
+                !names_loopback(&HeaderValue::from_str(host).unwrap()),
                 "{host}"
             );
         }

@@ -12,6 +12,7 @@ use super::cause::Cause;
 use super::verdict::Answer;
 use super::{ExportSettings, Protocol, grpc, http as otlp_http, said};
 use crate::net::clock::now;
+use crate::net::loopback::client_to;
 use crate::net::secret::Secret;
 use crate::net::tls::{self, RenewedClient, TlsError};
 use crate::store::outbox::Packed;
@@ -149,7 +150,7 @@ impl fmt::Debug for Sender {
 
 /// A client for this protocol.
 fn client(settings: &ExportSettings, protocol: Protocol) -> Result<Client, ExportError> {
-    let mut builder = tls::client_builder(&settings.tls)?
+    let mut builder = client_to(&settings.endpoint, tls::client_builder(&settings.tls)?)
         .timeout(settings.timeout)
         // Shorter, so that one can be told from the other.
         .connect_timeout(settings.timeout / 2)

@@ -6,6 +6,7 @@
 //! - [`backoff`]: how long to wait before the next attempt
 //! - [`causes`](causes::causes): what is behind an error
 //! - [`clock`]: the clock on the wall
+//! - [`loopback`]: this machine, as it calls itself, to which no proxy is a way
 //! - [`percent`]: percent signs in what others write
 //! - [`retry_after`]: how long a server asks to be left alone
 //! - [`serve`]: the server behind the listeners, bounded in every direction
@@ -13,6 +14,7 @@
 pub mod backoff;
 pub mod causes;
 pub mod clock;
+pub mod loopback;
 pub mod percent;
 pub mod retry_after;
 pub mod secret;

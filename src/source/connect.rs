@@ -36,9 +36,9 @@ impl Connector {
         if settings.feeds.is_empty() {
             return Err(SourceError::NoFeed);
         }
-        let tls = settings.tls.clone();
+        let (tls, url) = (settings.tls.clone(), settings.url.clone());
         let client = RenewedClient::new(&settings.tls, move || {
-            let builder = server::client_builder(&tls)?
+            let builder = server::client_builder(&tls, &url)?
                 // A connection each, so that TCP holds back one feed and not the
                 // others; and a new one each time, not one that died in a pool.
                 .pool_max_idle_per_host(0);

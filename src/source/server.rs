@@ -8,6 +8,7 @@ use reqwest::{ClientBuilder, Url};
 
 use super::{SourceError, SourceSettings};
 use crate::core::UnknownSystem;
+use crate::net::loopback::client_to;
 use crate::net::secret::{Secret, TokenError, TokenSource};
 use crate::net::tls::{self, TlsSettings};
 use crate::wire::dialect::Dialect;
@@ -72,9 +73,10 @@ impl Server {
     }
 }
 
-/// What is left to choose for a client. HTTP/1.1 only: what it reads ahead is known.
-pub(super) fn client_builder(settings: &TlsSettings) -> Result<ClientBuilder, SourceError> {
-    let builder = tls::client_builder(settings)?;
+/// What is left to choose for a client of the server at this address. HTTP/1.1
+/// only: what it reads ahead is known.
+pub(super) fn client_builder(tls: &TlsSettings, url: &Url) -> Result<ClientBuilder, SourceError> {
+    let builder = client_to(url, tls::client_builder(tls)?);
     Ok(builder.http1_only().tcp_keepalive(TCP_KEEPALIVE))
 }
 

@@ -248,6 +248,65 @@ async fn a_token_in_the_servers_certificate_is_not_told() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_this_machine_goes_through_no_proxy() {
+    const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let (server, backend, proxy) = (
+        Server::new().await,
+        Server::new().await,
+        Server::new().await,
+    );
+    let url = format!("http://localhost:{}", server.address().port());
+    let endpoint = format!("http://{}", backend.address());
+    let away = proxy.url().to_string();
+    let mut variables = listening(&url);
+    variables.extend([
+        ("AKRIBES_TOKEN", TOKEN),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &*endpoint),
+        ("HTTP_PROXY", &*away),
+        ("http_proxy", &*away),
+        ("ALL_PROXY", &*away),
+    ]);
+    let program = Program::start(&["check"], &variables);
+    let (request, connection) = server.answer(FEED).await;
+    assert_eq!(request.line, "GET /events HTTP/1.1");
+    assert!(request.header("authorization").is_some());
+    drop(connection);
+    let (request, _) = backend.answer(TAKEN).await;
+    assert_eq!(request.line, "POST /v1/traces HTTP/1.1");
+    let ended = tokio::task::spawn_blocking(|| program.ended())
+        .await
+        .unwrap();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(proxy.is_untouched().await);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_goes_to_this_machine_through_no_proxy() {
+    // Proxies come from the environment, so this needs a process of its own.
+    let (proxy, server) = (Server::new().await, Server::new().await);
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "server::asks_once", "--ignored"])
+        .env("TEST_URL", server.url().as_str())
+        .env("http_proxy", proxy.url().as_str());
+    let child = tokio::task::spawn_blocking(move || command.output());
+    let (request, _) = server.answer(OK).await;
+    assert!(request.line.starts_with("GET /"), "{}", request.line);
+    let output = child.await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(proxy.is_untouched().await);
+}
+
+#[tokio::test]
+#[ignore = "part of the test above"]
+async fn asks_once() {
+    let url = std::env::var("TEST_URL").unwrap().parse().unwrap();
+    let mut asking = Asking::of(settings(url), Duration::from_secs(60));
+    asking.ask().await;
+    assert!(matches!(asking.reply().await, Reply::Row(_)));
+}
+
 /// What a server of floods has to say to each that asks for something else than
 /// the feed, in turn.
 const ANSWERS: [&str; 6] = ["told", "untold", "gzip", "deep", "strings", "head"];

@@ -58,10 +58,11 @@ impl Caller {
     pub(super) fn new(settings: &AskerSettings) -> Result<Self, SourceError> {
         let source = settings.source.clone();
         let server = Server::new(&source)?;
-        let (tls, in_flight_max) = (source.tls.clone(), settings.in_flight_max);
+        let (tls, url) = (source.tls.clone(), source.url.clone());
+        let in_flight_max = settings.in_flight_max;
         let connect_time_max = source.connect_time_max;
         let client = RenewedClient::new(&source.tls, move || {
-            let builder = server::client_builder(&tls)?
+            let builder = server::client_builder(&tls, &url)?
                 .connect_timeout(connect_time_max)
                 .pool_max_idle_per_host(in_flight_max)
                 .pool_idle_timeout(IDLE_TIME_MAX);
