@@ -145,7 +145,8 @@ pub const PAGES_MAX: usize = 2;
 /// Connections to the API; as above.
 pub const API_CONNECTIONS_MAX: usize = 4;
 
-/// Questions that wait for the main loop. A further one waits at the listener.
+/// Questions that wait for the main loop. A further one waits at the listener. As
+/// many are put off while a checkpoint is written; beyond it the oldest gets no answer.
 pub const ASKS_MAX: usize = 32;
 
 /// Lines of logs that wait to be written. Beyond it lines are dropped and counted:

@@ -1,13 +1,53 @@
 //! How the main loop keeps what it was told, and what it has come to.
 
+use std::collections::VecDeque;
+
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Amount, Engine};
 use crate::admin::Ask;
+use crate::limits::ASKS_MAX;
 use crate::net::clock::now;
 use crate::sidecar::safety::Safety;
 use crate::store::StoreFailed;
+
+/// Questions about what is just being written down: they wait until it is.
+#[derive(Debug, Default)]
+struct PutOff {
+    asks: VecDeque<Ask>,
+}
+
+impl PutOff {
+    /// Waits for this. The disk may take its time, and others want to know that
+    /// we live.
+    async fn alive_during<T>(
+        &mut self,
+        asks: &mut mpsc::Receiver<Ask>,
+        done: impl Future<Output = T>,
+    ) -> T {
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                done = &mut done => break done,
+                Some(ask) = asks.recv() => self.hear(ask),
+            }
+        }
+    }
+
+    fn hear(&mut self, ask: Ask) {
+        match ask {
+            // Whoever no longer waits for the answer does not get it.
+            Ask::Alive(reply) => drop(reply.send(())),
+            Ask::Runs(..) | Ask::Run(..) => {
+                if self.asks.len() >= ASKS_MAX {
+                    self.asks.pop_front();
+                }
+                self.asks.push_back(ask);
+            }
+        }
+    }
+}
 
 impl Engine {
     /// What the core was told is in the journal when this returns.
@@ -39,7 +79,11 @@ impl Engine {
 
     /// Writes a checkpoint when there is one to be written, and lets one count
     /// when it may.
-    pub(super) async fn checkpoint(&mut self) -> Result<(), StoreFailed> {
+    pub(super) async fn checkpoint(
+        &mut self,
+        asks: &mut mpsc::Receiver<Ask>,
+    ) -> Result<(), StoreFailed> {
+        let mut put_off = PutOff::default();
         let safety = self.parts.safety.as_ref();
         let is_due = safety.is_some_and(|safety| safety.is_due(Instant::now()));
         if is_due && self.room_to_pack().is_none() {
@@ -51,15 +95,18 @@ impl Engine {
                 && parts.core.batches() == 0
             {
                 let through = self.given_through;
-                safety
-                    .save(&mut parts.core, &parts.metrics, through)
-                    .await?;
+                let saved = safety.save(&mut parts.core, &parts.metrics, through);
+                put_off.alive_during(asks, saved).await?;
             }
         }
         let durable = self.durable_through();
         let parts = &mut self.parts;
         if let Some(safety) = &mut parts.safety {
-            safety.install(durable, &mut parts.core, now()).await?;
+            let installed = safety.install(durable, &mut parts.core, now());
+            put_off.alive_during(asks, installed).await?;
+        }
+        for ask in put_off.asks {
+            self.answer(ask);
         }
         Ok(())
     }

@@ -6,6 +6,8 @@
 //! - `answers`: what is said to who asks
 
 mod answers;
+#[cfg(test)]
+mod hanging;
 mod heard;
 mod kept;
 #[cfg(test)]
@@ -272,7 +274,7 @@ impl Engine {
         self.look_for_room(now());
         self.keep(asks).await?;
         self.give_out(Amount::AsFits).await;
-        self.checkpoint().await
+        self.checkpoint(asks).await
     }
 
     fn tick(&mut self) {

@@ -33,7 +33,7 @@ use crate::trace::body::spans;
 const FEED: &str = include_str!("../../../examples/feeds/review.sse");
 
 /// The frames of the feed, each with its id.
-fn frames() -> Vec<(String, Bytes)> {
+pub(super) fn frames() -> Vec<(String, Bytes)> {
     let frames = FEED.split_inclusive("\n\n");
     frames
         .map(|frame| {
@@ -57,15 +57,15 @@ fn config() -> Config {
 }
 
 /// One life of the program, without a backend that would take anything.
-struct Life {
-    engine: Engine,
+pub(super) struct Life {
+    pub(super) engine: Engine,
     outbox: Arc<Outbox>,
     asks: mpsc::Receiver<crate::admin::Ask>,
     news: mpsc::Receiver<FromFeed>,
 }
 
 impl Life {
-    async fn begin(files: &Faulty) -> Result<Self, String> {
+    pub(super) async fn begin(files: &(impl Files + Clone + 'static)) -> Result<Self, String> {
         let config = config();
         let files: Arc<dyn Files> = Arc::new(files.clone());
         let limits = &config.limits;
@@ -152,7 +152,7 @@ impl Life {
         Ok(())
     }
 
-    async fn hear_one(&mut self, news: FeedNews) -> Result<(), StoreFailed> {
+    pub(super) async fn hear_one(&mut self, news: FeedNews) -> Result<(), StoreFailed> {
         self.engine
             .hear_all(FromFeed { feed: 0, news }, &mut self.news);
         self.settle().await
