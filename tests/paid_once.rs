@@ -8,6 +8,7 @@ mod support;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use runtrail::core::{Core, CoreSettings, Part};
 use runtrail::metrics::delta::Delta;
+use runtrail::run::outputs::GapCause;
 use runtrail::run::table::NoAnswer;
 use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
@@ -268,6 +269,53 @@ fn an_end_that_is_found_in_the_log_does_not_count_beside_its_repeat() {
     came.says((100, 10));
     let reads = came.spans.iter().filter(|span| span.name == "task read");
     assert_eq!(reads.count(), 2);
+}
+
+/// There is no room when the listener hears a run from its second life on, and then
+/// there is again.
+#[test]
+fn an_end_that_is_found_when_there_is_room_again_does_not_count_beside_its_repeat() {
+    let mut feed = crashed();
+    feed.end([200, 20, 2]);
+    for (gaps, ends) in [(0, true), (0, false), (1, false), (2, false)] {
+        let mut core = core(repairing());
+        core.handle_room(false, Time(1));
+        let end = feed.lines.len() - usize::from(!ends);
+        let second_life = &feed.lines[4..end];
+        core.handle_bytes(0, &sse(&feed.script, second_life, 1), Some(Time(1)));
+        for gap in 0..gaps {
+            // The log is read, or given up, while there is no room yet.
+            core.handle_gap(0, GapCause::Lagged, Time(1));
+            match gap {
+                0 => core.handle_log_refused(&run(&feed), NoAnswer::ForGood, Time(1)),
+                _ => core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(1)),
+            }
+        }
+        core.handle_room(true, Time(2));
+        core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(2));
+        let mut came = Came::of(core);
+        came.says((100, 10));
+        came.spans.retain(|span| span.name == "task read");
+        assert_eq!(came.spans.len(), 2, "{gaps} {ends}");
+    }
+}
+
+#[test]
+fn what_is_doubted_and_told_by_a_log_while_there_is_no_room_counts_once() {
+    let mut feed = crashed();
+    feed.end([200, 20, 2]);
+    let mut core = core(repairing());
+    // Its repeat is heard and sent, and then there is no room.
+    let second_life = &feed.lines[4..];
+    let (heard, end) = second_life.split_at(second_life.len() - 1);
+    core.handle_bytes(0, &sse(&feed.script, heard, 1), Some(Time(1)));
+    core.handle_room(false, Time(1));
+    core.handle_bytes(0, &sse(&feed.script, end, 1), Some(Time(1)));
+    for (room, at) in [(false, 2), (true, 3)] {
+        core.handle_room(room, Time(at));
+        core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(at));
+    }
+    Came::of(core).says((100, 10));
 }
 
 #[test]

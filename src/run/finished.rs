@@ -262,12 +262,12 @@ impl FinishedNode {
     /// It repeats the end of another task: only what it used beyond that counts.
     /// Gives what it told.
     pub(super) fn repeats(&mut self, repeat: Repeat) -> Option<Usage<'static>> {
+        let told = self.count_no_usage();
         self.links.push(Link::Node(repeat.of, LinkReason::ReplayOf));
         self.facts.push(Fact {
             key: FactKey::Replayed,
             value: FactValue::Bool(true),
         });
-        let told = self.count_no_usage();
         self.usage = repeat.beyond;
         told
     }
@@ -275,6 +275,10 @@ impl FinishedNode {
     /// What it used was counted elsewhere: it is told under names that nobody adds up.
     pub(super) fn count_no_usage(&mut self) -> Option<Usage<'static>> {
         let usage = self.usage.take()?;
+        if self.replay_of().is_some() {
+            // It tells the whole already.
+            return Some(usage);
+        }
         let tokens = [
             (FactKey::InputTokens, usage.input_tokens),
             (FactKey::OutputTokens, usage.output_tokens),
@@ -291,6 +295,25 @@ impl FinishedNode {
         });
         self.facts.extend(facts);
         Some(usage)
+    }
+
+    /// What another task tells of counted with this one.
+    pub(super) fn spend(&mut self, more: &Usage<'static>) {
+        let Some(usage) = &mut self.usage else {
+            self.usage = Some(more.clone());
+            return;
+        };
+        for (tokens, more) in [
+            (&mut usage.input_tokens, more.input_tokens),
+            (&mut usage.output_tokens, more.output_tokens),
+            (&mut usage.cache_read_tokens, more.cache_read_tokens),
+            (&mut usage.cache_write_tokens, more.cache_write_tokens),
+            (&mut usage.cache_write_5m_tokens, more.cache_write_5m_tokens),
+            (&mut usage.cache_write_1h_tokens, more.cache_write_1h_tokens),
+            (&mut usage.reasoning_tokens, more.reasoning_tokens),
+        ] {
+            *tokens = tokens.saturating_add(more);
+        }
     }
 }
 

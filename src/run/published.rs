@@ -1,11 +1,12 @@
 //! What was given out of a run, so that a rebuild does not give it out again.
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::finished::FinishedNode;
 use super::identity::{Identity, Path};
 use super::outputs::Due;
+use crate::wire::event::Usage;
 use crate::wire::time::Time;
 
 /// The finished nodes of one run that were given out.
@@ -22,8 +23,18 @@ pub(super) struct Published {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Given {
     end: Time,
-    /// Its span too, rather than its count alone.
-    sent: bool,
+    what: What,
+}
+
+/// In this order, since the first two were once kept as `false` and `true`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum What {
+    /// Its count alone.
+    Count,
+    /// Its span too.
+    Span,
+    /// Its count alone, without its usage: that had counted with a repeat of it.
+    CountUnpaid,
 }
 
 /// A node of a rebuilt run whose span was not given out.
@@ -32,6 +43,8 @@ pub(super) struct Unsent {
     pub(super) node: FinishedNode,
     /// Whether it was counted under another identity.
     pub(super) counted: bool,
+    /// Its usage was taken from it, since it had counted with a repeat of it.
+    pub(super) unpaid: bool,
 }
 
 impl From<FinishedNode> for Unsent {
@@ -39,6 +52,7 @@ impl From<FinishedNode> for Unsent {
         Self {
             node,
             counted: false,
+            unpaid: false,
         }
     }
 }
@@ -51,16 +65,16 @@ impl Published {
     /// Its span is withheld only if a rebuild can find the node again.
     pub(super) fn give(
         &mut self,
-        node: &FinishedNode,
-        counted: bool,
+        unsent: &Unsent,
         withhold: bool,
         nodes_max: usize,
     ) -> Option<Due> {
+        let Unsent { node, counted, .. } = unsent;
         if let Some(given) = self.nodes.get_mut(&node.identity) {
-            if given.sent || withhold {
+            if given.what == What::Span || withhold {
                 return None;
             }
-            given.sent = true;
+            given.what = What::Span;
             self.withheld -= 1;
             return Some(Due::Span);
         }
@@ -71,7 +85,11 @@ impl Published {
         if !self.lost_track {
             let given = Given {
                 end: node.end,
-                sent: !withhold,
+                what: match (withhold, unsent.unpaid) {
+                    (false, _) => What::Span,
+                    (true, false) => What::Count,
+                    (true, true) => What::CountUnpaid,
+                },
             };
             self.nodes.insert(node.identity, given);
             self.withheld += u64::from(withhold);
@@ -97,7 +115,7 @@ impl Published {
     /// What is withheld cannot be found again: how many spans that are.
     pub(super) fn lose_withheld(&mut self) -> u64 {
         for given in self.nodes.values_mut() {
-            given.sent = true;
+            given.what = What::Span;
         }
         std::mem::take(&mut self.withheld)
     }
@@ -105,7 +123,7 @@ impl Published {
     /// A rebuild has given out all that there is: what is still withheld was
     /// known under another identity.
     pub(super) fn forget_withheld(&mut self) {
-        self.nodes.retain(|_, given| given.sent);
+        self.nodes.retain(|_, given| given.what == What::Span);
         self.withheld = 0;
     }
 
@@ -120,12 +138,57 @@ impl Published {
     /// saw only a part, it may have known the node under another identity: then
     /// one of the same path and end stands for it.
     pub(super) fn unsent(&self, nodes: Vec<FinishedNode>) -> Vec<Unsent> {
-        let repeats = nodes.iter();
-        let repeats = repeats.filter_map(|node| Some((node.identity, node.replay_of()?)));
-        let repeats: Vec<_> = repeats.collect();
+        let mut told: FxHashMap<Identity, Vec<Identity>> = FxHashMap::default();
+        for node in &nodes {
+            if let Some(first) = node.replay_of() {
+                let ends = told.entry(first);
+                ends.or_insert_with(|| vec![first]).push(node.identity);
+            }
+        }
         let mut unsent = self.not_sent(nodes);
-        count_once(&mut unsent, &repeats);
+        if !told.is_empty() {
+            let places = unsent.iter().zip(0..);
+            let places = places.map(|(unsent, place)| (unsent.node.identity, place));
+            let places = places.collect();
+            for ends in told.values() {
+                self.pay_once(ends, &places, &mut unsent);
+            }
+        }
         unsent
+    }
+
+    /// Of the ends that tell the same spending, in their order, the first that was
+    /// heard counted all that was told until then, be it a repeat: what was found
+    /// before it later does not count. Its span tells that usage, if it is still to go.
+    fn pay_once(
+        &self,
+        ends: &[Identity],
+        places: &FxHashMap<Identity, usize>,
+        unsent: &mut [Unsent],
+    ) {
+        let counted = |end: &Identity, unsent: &[Unsent]| {
+            let place = places.get(end);
+            self.nodes.contains_key(end) || place.is_none_or(|place| unsent[*place].counted)
+        };
+        let heard = ends.iter().rposition(|end| counted(end, unsent));
+        let mut paid: Vec<Usage<'static>> = Vec::new();
+        for (n, end) in ends.iter().enumerate() {
+            let counted = counted(end, unsent);
+            let Some(unsent) = places.get(end).map(|place| &mut unsent[*place]) else {
+                paid.clear();
+                continue;
+            };
+            let missed = !counted && heard.is_some_and(|heard| n < heard);
+            let given = self.nodes.get(end).map(|given| given.what);
+            unsent.unpaid = missed || given == Some(What::CountUnpaid);
+            if unsent.unpaid {
+                paid.extend(unsent.node.count_no_usage());
+            } else if counted {
+                for usage in paid.drain(..) {
+                    unsent.node.spend(&usage);
+                }
+            }
+        }
     }
 
     fn not_sent(&self, nodes: Vec<FinishedNode>) -> Vec<Unsent> {
@@ -134,14 +197,15 @@ impl Published {
         let mut unknown = Vec::new();
         for node in nodes {
             match left.remove(&node.identity) {
-                Some(given) if given.sent => {}
+                Some(given) if given.what == What::Span => {}
                 Some(_) => unsent.push((unsent.len() + unknown.len(), Unsent::from(node))),
                 None => unknown.push((unsent.len() + unknown.len(), node)),
             }
         }
         let mut stand_ins: FxHashMap<(Path, Time), [u32; 2]> = FxHashMap::default();
         for (identity, given) in left {
-            stand_ins.entry((identity.path, given.end)).or_default()[usize::from(given.sent)] += 1;
+            let sent = usize::from(given.what == What::Span);
+            stand_ins.entry((identity.path, given.end)).or_default()[sent] += 1;
         }
         for (place, node) in unknown {
             let [counted, sent] = stand_ins
@@ -154,8 +218,8 @@ impl Published {
                     unsent.push((
                         place,
                         Unsent {
-                            node,
                             counted: true,
+                            ..Unsent::from(node)
                         },
                     ));
                 }
@@ -164,26 +228,6 @@ impl Published {
         }
         unsent.sort_unstable_by_key(|(place, _)| *place);
         unsent.into_iter().map(|(_, unsent)| unsent).collect()
-    }
-}
-
-/// Where a repeat was given out before the end that it repeats was known, it was
-/// taken for the first, and has counted: then that end does not.
-fn count_once(unsent: &mut [Unsent], repeats: &[(Identity, Identity)]) {
-    if repeats.is_empty() {
-        return;
-    }
-    let new: FxHashSet<Identity> = unsent
-        .iter()
-        .filter(|unsent| !unsent.counted)
-        .map(|unsent| unsent.node.identity)
-        .collect();
-    let counted = repeats.iter().filter(|(repeat, _)| !new.contains(repeat));
-    let counted: FxHashSet<Identity> = counted.map(|(_, of)| *of).collect();
-    for unsent in unsent {
-        if !unsent.counted && counted.contains(&unsent.node.identity) {
-            unsent.node.count_no_usage();
-        }
     }
 }
 
@@ -207,7 +251,7 @@ mod tests {
     }
 
     fn give(published: &mut Published, node: &FinishedNode, withhold: bool) -> Option<Due> {
-        published.give(node, false, withhold, 2)
+        published.give(&node.clone().into(), withhold, 2)
     }
 
     #[test]
@@ -257,37 +301,127 @@ mod tests {
         assert_eq!(published.withheld(), 0);
     }
 
+    /// What began at this time and ended one later, and used so many tokens.
+    fn used(from: u64, input_tokens: Option<u64>) -> FinishedNode {
+        FinishedNode {
+            usage: input_tokens.map(|input_tokens| Usage {
+                input_tokens,
+                ..Usage::default()
+            }),
+            ..at(from, from + 1)
+        }
+    }
+
+    /// The same as a repeat of what began at 1, of which so many are new.
+    fn repeat(from: u64, beyond: Option<u64>) -> FinishedNode {
+        FinishedNode {
+            links: vec![Link::Node(at(1, 2).identity, LinkReason::ReplayOf)],
+            ..used(from, beyond)
+        }
+    }
+
+    /// Of these nodes of a log, what spans are still to go, and the tokens on each.
+    fn to_go(published: &Published, log: &[FinishedNode]) -> Vec<(u64, Option<u64>)> {
+        let unsent = published.unsent(log.to_vec());
+        let usage = |node: &FinishedNode| node.usage.as_ref().map(|usage| usage.input_tokens);
+        let of = |unsent: &Unsent| (unsent.node.identity.at.0, usage(&unsent.node));
+        unsent.iter().map(of).collect()
+    }
+
     #[test]
     fn an_end_counts_no_tokens_when_its_repeat_was_taken_for_the_first() {
-        let repeat = |from, end| FinishedNode {
-            links: vec![Link::Node(at(1, 5).identity, LinkReason::ReplayOf)],
-            ..at(from, end)
-        };
-        let first = FinishedNode {
-            usage: Some(Usage::default()),
-            ..at(1, 5)
-        };
-        let counts = |published: &Published| -> Vec<(u64, bool)> {
-            let nodes = vec![first.clone(), repeat(8, 9)];
-            let unsent = published.unsent(nodes);
-            let of = |unsent: &Unsent| (unsent.node.identity.at.0, unsent.node.usage.is_some());
-            unsent.iter().map(of).collect()
-        };
+        let log = [used(1, Some(100)), repeat(8, None)];
         let mut published = Published::default();
-        assert_eq!(counts(&published), [(1, true), (8, false)]);
-        published.give(&repeat(8, 9), false, false, 9);
-        assert_eq!(counts(&published), [(1, false)]);
+        assert_eq!(to_go(&published, &log), [(1, Some(100)), (8, None)]);
+        give(&mut published, &log[1], false);
+        assert_eq!(to_go(&published, &log), [(1, None)]);
         // It was known when the first went out.
         let mut published = Published::default();
-        published.give(&first, false, false, 9);
-        assert_eq!(counts(&published), [(8, false)]);
+        give(&mut published, &log[0], false);
+        assert_eq!(to_go(&published, &log), [(8, None)]);
+    }
+
+    #[test]
+    fn a_withheld_repeat_that_was_taken_for_the_first_keeps_the_tokens_that_it_counted() {
+        let log = [used(1, Some(100)), repeat(8, None)];
+        // It is known as it is in the log, or began later for who heard it live.
+        for heard in [used(8, Some(100)), at(7, 9)] {
+            let mut published = Published::default();
+            give(&mut published, &heard, true);
+            assert_eq!(to_go(&published, &log), [(1, None), (8, Some(100))]);
+            let nodes = published.unsent(log.to_vec());
+            let due = nodes.iter().map(|unsent| published.give(unsent, false, 9));
+            assert_eq!(due.collect::<Vec<_>>(), [Some(Due::All), Some(Due::Span)]);
+        }
+    }
+
+    #[test]
+    fn an_end_that_counted_keeps_its_tokens_though_both_spans_are_still_to_go() {
+        let log = [used(1, Some(100)), repeat(8, Some(80))];
+        let mut published = Published::default();
+        for node in &log {
+            give(&mut published, node, true);
+        }
+        assert_eq!(to_go(&published, &log), [(1, Some(100)), (8, Some(80))]);
+        // The second went out when it was heard, and the first has to wait still.
+        give(&mut published, &log[1], false);
+        assert_eq!(to_go(&published, &log), [(1, Some(100))]);
+    }
+
+    #[test]
+    fn an_end_that_did_not_count_has_no_tokens_either_when_its_span_comes_later() {
+        let log = [used(1, Some(100)), repeat(8, None)];
+        for heard_sent in [true, false] {
+            let mut published = Published::default();
+            give(&mut published, &log[1], !heard_sent);
+            // There is no room when the log is read, and then there is.
+            for unsent in published.unsent(log.to_vec()) {
+                published.give(&unsent, true, 9);
+            }
+            let later = to_go(&published, &log);
+            match heard_sent {
+                true => assert_eq!(later, [(1, None)]),
+                false => assert_eq!(later, [(1, None), (8, Some(100))]),
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_repeats_what_was_told_before_the_one_that_was_heard_does_not_count() {
+        // It went further in its second life, and the third told it all once more.
+        let log = [
+            used(1, Some(100)),
+            repeat(8, Some(80)),
+            repeat(20, None),
+            repeat(30, Some(5)),
+        ];
+        let after = |heard: &[usize], withhold| {
+            let mut published = Published::default();
+            for heard in heard {
+                published.give(&log[*heard].clone().into(), withhold, 9);
+            }
+            to_go(&published, &log)
+        };
+        let [first, second] = [(1, None), (8, None)];
+        assert_eq!(after(&[2], false), [first, second, (30, Some(5))]);
+        let whole = (20, Some(180));
+        assert_eq!(after(&[2], true), [first, second, whole, (30, Some(5))]);
+        assert_eq!(after(&[0, 2], false), [second, (30, Some(5))]);
+        assert_eq!(after(&[0, 3], false), [second, (20, None)]);
+    }
+
+    #[test]
+    fn a_store_that_told_only_whether_a_span_was_sent_is_read() {
+        let of = |bytes: &[u8]| postcard::from_bytes::<What>(bytes).unwrap();
+        let kept = [false, true].map(|sent| postcard::to_stdvec(&sent).unwrap());
+        assert_eq!(kept.map(|kept| of(&kept)), [What::Count, What::Span]);
     }
 
     #[test]
     fn of_a_rebuilt_run_what_was_sent_is_left_out_and_what_was_counted_is_known() {
         let mut published = Published::default();
         for (node, withhold) in [(at(1, 5), false), (at(2, 6), true)] {
-            published.give(&node, false, withhold, 9);
+            published.give(&node.into(), withhold, 9);
         }
         // The second is known to the log under another identity.
         let unsent = published.unsent(vec![at(1, 5), at(3, 6), at(4, 7)]);

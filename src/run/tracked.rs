@@ -353,14 +353,15 @@ impl TrackedRun {
         if let Some(hold) = &mut self.hold {
             hold.keep(nodes.into_iter().map(|unsent| unsent.node).collect());
         } else {
-            for Unsent { node, counted } in nodes {
+            for unsent in nodes {
                 // Nobody remembers more of a run that cannot be repaired.
                 let nodes_max = match settings.repair {
                     true => settings.limits.published_nodes_max,
                     false => 0,
                 };
-                let due = (self.published).give(&node, counted, self.withholding, nodes_max);
+                let due = (self.published).give(&unsent, self.withholding, nodes_max);
                 if let Some(due) = due {
+                    let node = unsent.node;
                     if let Some(usage) = node.spending().filter(|_| due.counts()) {
                         (self.spent).add(usage, settings.limits.summary_names_max);
                     }
