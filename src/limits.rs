@@ -200,7 +200,8 @@ pub struct Limits {
     /// Runs open at once. Beyond it the longest silent one is closed.
     pub open_runs_max: usize,
     /// What all open runs together may hold. Beyond it chunk texts go first,
-    /// then chunk events are thinned, then the longest silent run is closed.
+    /// then chunk events are thinned, then what is remembered of ended tasks, then
+    /// the longest silent run is closed.
     pub open_runs_bytes_max: usize,
     /// Nodes open at once in one run. Beyond it the oldest is closed as incomplete.
     pub open_nodes_max: usize,

@@ -1,5 +1,6 @@
 //! What open runs give up when room is short, and in which order: texts of
-//! chunks, then events of chunks, and only then a run.
+//! chunks, then events of chunks, then what is remembered of ended tasks, and only
+//! then a run.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -93,6 +94,57 @@ fn events_of_the_longest_silent_go_when_no_text_is_left_and_are_counted() {
         .iter()
         .map(|task| u64::from(task.dropped_events_count));
     assert_eq!(dropped.sum::<u64>(), thinned);
+}
+
+/// The end of a task that used a model.
+fn paid_end(name: &str) -> String {
+    let usage = r#""usage":{"provider":"anthropic","model":"claude","input_tokens":9,"output_tokens":1},"variant""#;
+    task_end(name).replace(r#""variant""#, usage)
+}
+
+/// So many runs in which so many tasks have ended, and one is open.
+fn work(core: &mut Core, runs: std::ops::Range<u32>, tasks: usize) {
+    for run in runs {
+        let mut events = vec![start()];
+        for _ in 0..tasks {
+            events.extend([task_start("read"), paid_end("read")]);
+        }
+        events.push(task_start("write"));
+        let events: Vec<String> = events.iter().map(|event| hub(run, run, event)).collect();
+        core.handle_bytes(0, batch(&events).as_bytes(), Some(Time(run.into())));
+        assert!(core.open_runs_bytes() <= BYTES_MAX);
+    }
+}
+
+#[test]
+fn ends_that_may_be_told_again_are_forgotten_before_a_run_is_closed() {
+    let mut bare = crowded(false);
+    work(&mut bare, 0..100, 0);
+    let of_run = bare.open_runs_bytes() / 100;
+
+    let mut core = crowded(false);
+    work(&mut core, 0..100, 50);
+    let held = core.open_runs_bytes();
+    let remembered = 100 * 50 * 72;
+    assert!(held > 100 * of_run + remembered, "{held}");
+    // More runs than there is room for beside what is remembered.
+    let further = ((BYTES_MAX - held + remembered / 2) / of_run) as u32;
+    work(&mut core, 100..100 + further, 0);
+    end_all(&mut core, 100 + further);
+}
+
+#[test]
+fn near_the_bound_no_further_ends_are_remembered() {
+    let mut core = crowded(false);
+    work(&mut core, 0..10, 0);
+    let of_run = core.open_runs_bytes() / 10;
+    let runs = (BYTES_MAX / 100 * 92 / of_run) as u32;
+    work(&mut core, 10..runs, 0);
+    let before = core.open_runs_bytes();
+    work(&mut core, 0..1, 300);
+    let more = core.open_runs_bytes() - before;
+    assert!(more < 300 * 72, "{more}");
+    assert_eq!(core.open_runs(), runs as usize);
 }
 
 #[test]

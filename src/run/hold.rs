@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::finished::{FinishedNode, FinishedRun, RunMeta, Streams};
 use super::fold::{Fold, Moment, Step};
 use super::identity::Identity;
-use super::node::{OpenNode, Room};
+use super::node::{Detail, OpenNode, Room};
 use super::published::{Published, Unsent};
 use crate::limits::{FINGERPRINTS_MAX, Limits};
 use crate::wire::event::{Event, RunOutcome, What};
@@ -97,6 +97,13 @@ impl Hold {
     /// The same, to be changed.
     pub(super) fn rebuilt_mut(&mut self) -> Option<&mut Fold> {
         self.rebuilt.as_mut().map(|rebuilt| &mut rebuilt.fold)
+    }
+
+    /// The fold of the log need not remember ends of tasks.
+    pub(super) fn forget_ends(&mut self) {
+        if let Some(rebuilt) = &mut self.rebuilt {
+            rebuilt.fold.give_up_detail(Detail::Ends);
+        }
     }
 
     /// Keeps what the live fold finished.

@@ -27,6 +27,8 @@ pub struct Room {
     pub texts: bool,
     /// Whether notes are taken, or only counted.
     pub notes: bool,
+    /// Whether ends of tasks are remembered, in case that they are told once more.
+    pub ends: bool,
 }
 
 /// What open runs give up before one of them is given up, in this order.
@@ -36,6 +38,8 @@ pub(super) enum Detail {
     Texts,
     /// The events of chunks, down to [`CHUNK_EVENTS_LEAST`].
     Events,
+    /// The ends of tasks: one that is told once more counts once more.
+    Ends,
 }
 
 /// Chunk and reasoning events that a node keeps even when room is short.
@@ -93,6 +97,8 @@ pub(super) struct Ending {
     pub(super) incomplete: bool,
     pub(super) end_inferred: bool,
     pub(super) end_seen: bool,
+    /// Whether it is known when it is told once more.
+    pub(super) remembered: bool,
 }
 
 impl OpenNode {
@@ -168,6 +174,8 @@ impl OpenNode {
         match detail {
             Detail::Texts => streams.drop_texts(),
             Detail::Events => streams.pieces.shrink_to(CHUNK_EVENTS_LEAST),
+            // No node has them.
+            Detail::Ends => {}
         }
         self.bytes = (self.bytes + streams.bytes()).saturating_sub(before.0);
         streams.pieces.left_out() - before.1

@@ -35,17 +35,19 @@ pub(super) struct Replays(Option<Box<Known>>);
 struct Known {
     /// How often the server began the run again.
     life: u32,
-    told: FxHashMap<Path, Vec<Told>>,
-    ends: usize,
+    /// In their order. It is looked through only when an answer was replayed.
+    told: Vec<Told>,
     /// Tasks that were open when the last life ended.
     left_open: FxHashSet<Path>,
     /// Open tasks that a replayed answer may be of, and whether it must be.
     replayed: FxHashMap<Identity, bool>,
 }
 
-/// The end of a task with its usage.
+/// The end of a task with its usage. There may be many: nothing in it is larger than
+/// it has to be.
 #[derive(Debug, Serialize, Deserialize)]
 struct Told {
+    path: [u8; 16],
     at: Time,
     ordinal: u32,
     /// The last life in which it was told.
@@ -58,7 +60,7 @@ struct Told {
 struct Used {
     /// A hash of the provider and the model.
     by: u64,
-    tokens: [u64; 7],
+    tokens: [u32; 7],
 }
 
 /// What the end of a task repeats.
@@ -106,9 +108,23 @@ impl Replays {
         }
     }
 
-    /// A task ends. Tells what of its usage was told before, if anything was.
-    pub(super) fn ended(&mut self, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
-        self.0.get_or_insert_default().ended(task, usage)
+    /// A task ends. Tells what of its usage was told before, if anything was. Without
+    /// room it is not remembered.
+    pub(super) fn ended(
+        &mut self,
+        task: Identity,
+        usage: &Usage<'static>,
+        room: bool,
+    ) -> Option<Repeat> {
+        if self.0.is_none() && !room {
+            return None;
+        }
+        self.0.get_or_insert_default().ended(task, usage, room)
+    }
+
+    /// Forgets all of it: what is told once more counts once more.
+    pub(super) fn forget(&mut self) {
+        self.0 = None;
     }
 
     /// What it holds beside itself, roughly.
@@ -118,15 +134,16 @@ impl Replays {
 }
 
 impl Known {
-    fn ended(&mut self, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
-        let used = Used::of(usage);
+    fn ended(&mut self, task: Identity, usage: &Usage<'static>, room: bool) -> Option<Repeat> {
         let replayed = self.replayed.remove(&task);
+        let used = Used::of(usage)?;
         let repeat = replayed.and_then(|certain| self.repeat(task.path, usage, used, certain));
-        if repeat.is_none() && self.ends < TOLD_ENDS_MAX {
-            self.ends += 1;
-            // Most paths end once.
-            let told = self.told.entry(task.path);
-            told.or_insert_with(|| Vec::with_capacity(1)).push(Told {
+        if repeat.is_none() && room && self.told.len() < TOLD_ENDS_MAX {
+            if self.told.len() == self.told.capacity() {
+                self.told.reserve_exact(growth(self.told.len()));
+            }
+            self.told.push(Told {
+                path: task.path.0.to_be_bytes(),
                 at: task.at,
                 ordinal: task.ordinal,
                 life: self.life,
@@ -145,15 +162,15 @@ impl Known {
     ) -> Option<Repeat> {
         let life = self.life;
         let continues = certain && usage.cost_usd.is_none() && !self.left_open.contains(&path);
-        let told = self.told.get_mut(&path)?;
-        let untold = |told: &Told| told.life < life;
-        let same = told.iter().position(|t| untold(t) && t.used == used);
+        let key = path.0.to_be_bytes();
+        let untold = |told: &Told| told.path == key && told.life < life;
+        let same = (self.told.iter()).position(|told| untold(told) && told.used == used);
         let less = || {
-            let less = |t: &Told| untold(t) && t.used.is_part_of(used);
-            told.iter().position(less).filter(|_| continues)
+            let less = |told: &Told| untold(told) && told.used.is_part_of(used);
+            self.told.iter().position(less).filter(|_| continues)
         };
         let place = same.or_else(less)?;
-        let told = &mut told[place];
+        let told = &mut self.told[place];
         let beyond = same.is_none().then(|| told.used.beyond(usage));
         told.life = life;
         told.used = used;
@@ -168,35 +185,46 @@ impl Known {
     }
 
     fn bytes(&self) -> usize {
-        const PATH_BYTES: usize = size_of::<(Path, Vec<Told>)>() + 1;
-        // Lists grow twofold.
+        let ends = match self.told.len() {
+            0 => 0,
+            ends => ends + growth(ends),
+        };
         size_of::<Self>()
-            + self.told.capacity() * PATH_BYTES
-            + 2 * self.ends * size_of::<Told>()
+            + ends * size_of::<Told>()
             + self.left_open.capacity() * (size_of::<Path>() + 1)
             + self.replayed.capacity() * (size_of::<(Identity, bool)>() + 1)
     }
 }
 
+/// How much room a list of so many ends gets more when it is full. Twofold, as lists
+/// grow by themselves, half of it might never be used.
+const fn growth(ends: usize) -> usize {
+    ends / 4 + 1
+}
+
 impl Used {
-    fn of(usage: &Usage<'_>) -> Self {
+    /// Nothing, if it is more than any task uses.
+    fn of(usage: &Usage<'_>) -> Option<Self> {
         let mut by = Xxh3::new();
         for name in [&usage.provider, &usage.model] {
             by.update(&(name.len() as u64).to_be_bytes());
             by.update(name.as_bytes());
         }
-        Self {
-            by: by.digest(),
-            tokens: [
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cache_read_tokens,
-                usage.cache_write_tokens,
-                usage.cache_write_5m_tokens,
-                usage.cache_write_1h_tokens,
-                usage.reasoning_tokens,
-            ],
+        let told = [
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.cache_write_5m_tokens,
+            usage.cache_write_1h_tokens,
+            usage.reasoning_tokens,
+        ];
+        let mut tokens = [0; 7];
+        for (kept, told) in tokens.iter_mut().zip(told) {
+            *kept = u32::try_from(told).ok()?;
         }
+        let by = by.digest();
+        Some(Self { by, tokens })
     }
 
     /// Whether the whole has all of it, and it is not nothing.
@@ -215,7 +243,7 @@ impl Used {
             cache_write_5m,
             cache_write_1h,
             reasoning,
-        ] = self.tokens;
+        ] = self.tokens.map(u64::from);
         Usage {
             input_tokens: whole.input_tokens.saturating_sub(input),
             output_tokens: whole.output_tokens.saturating_sub(output),
@@ -259,7 +287,7 @@ mod tests {
         let mut replays = Replays::default();
         replays.begin(std::iter::empty());
         for (at, usage) in (1..).zip(ends) {
-            assert_eq!(replays.ended(task(TASK, at), usage), None);
+            assert_eq!(replays.ended(task(TASK, at), usage, true), None);
         }
         replays.begin(std::iter::empty());
         replays
@@ -268,7 +296,7 @@ mod tests {
     /// The end of a task for which an answer was replayed while it alone was open.
     fn replay(replays: &mut Replays, task: Identity, usage: &Usage<'static>) -> Option<Repeat> {
         replays.replayed(&[task]);
-        replays.ended(task, usage)
+        replays.ended(task, usage, true)
     }
 
     fn whole(of: Identity) -> Option<Repeat> {
@@ -286,14 +314,14 @@ mod tests {
     fn without_a_replayed_answer_the_model_was_called_again() {
         let mut replays = after(&[usage(100, 10)]);
         assert!(replays.may_come());
-        assert_eq!(replays.ended(task(TASK, 50), &usage(100, 10)), None);
+        assert_eq!(replays.ended(task(TASK, 50), &usage(100, 10), true), None);
         // One that was told of another task, or before the server began again, is none.
         let mut replays = after(&[usage(100, 10)]);
         replays.replayed(&[task(8, 50)]);
-        assert_eq!(replays.ended(task(TASK, 51), &usage(100, 10)), None);
+        assert_eq!(replays.ended(task(TASK, 51), &usage(100, 10), true), None);
         replays.replayed(&[task(TASK, 52)]);
         replays.begin(std::iter::empty());
-        assert_eq!(replays.ended(task(TASK, 52), &usage(100, 10)), None);
+        assert_eq!(replays.ended(task(TASK, 52), &usage(100, 10), true), None);
     }
 
     #[test]
@@ -340,11 +368,14 @@ mod tests {
         let (new, old) = (task(TASK, 50), task(TASK, 51));
         replays.replayed(&[new, old]);
         assert_eq!(
-            replays.ended(new, &usage(120, 15)),
+            replays.ended(new, &usage(120, 15), true),
             None,
             "more, but whose?"
         );
-        assert_eq!(replays.ended(old, &usage(100, 10)), whole(task(TASK, 1)));
+        assert_eq!(
+            replays.ended(old, &usage(100, 10), true),
+            whole(task(TASK, 1))
+        );
     }
 
     #[test]
@@ -392,7 +423,7 @@ mod tests {
     fn a_task_that_was_open_at_the_crash_counts_as_a_whole() {
         // A loop: one turn had ended, the next was open.
         let mut replays = after(&[]);
-        assert_eq!(replays.ended(task(TASK, 1), &usage(100, 10)), None);
+        assert_eq!(replays.ended(task(TASK, 1), &usage(100, 10), true), None);
         replays.begin([Path(TASK)].into_iter());
         let open = replay(&mut replays, task(TASK, 50), &usage(180, 25));
         assert_eq!(open, None);
@@ -410,9 +441,9 @@ mod tests {
     fn beyond_the_bound_an_end_is_not_remembered_and_counts_again() {
         let mut replays = Replays::default();
         for at in 0..=TOLD_ENDS_MAX as u64 {
-            replays.ended(task(u128::from(at % 50), at), &usage(at, 1));
+            replays.ended(task(u128::from(at % 50), at), &usage(at, 1), true);
         }
-        assert!(replays.bytes() < TOLD_ENDS_MAX * 300, "{}", replays.bytes());
+        assert!(replays.bytes() < TOLD_ENDS_MAX * 100, "{}", replays.bytes());
         replays.begin(std::iter::empty());
         let mut again = |at: u64| {
             let path = u128::from(at % 50);
@@ -430,6 +461,54 @@ mod tests {
         let mut replays = after(&[usage(100, 10)]);
         replays.replayed(&[task(TASK, 50)]);
         replays.closed(&task(TASK, 50));
-        assert_eq!(replays.ended(task(TASK, 50), &usage(100, 10)), None);
+        assert_eq!(replays.ended(task(TASK, 50), &usage(100, 10), true), None);
+    }
+
+    #[test]
+    fn without_room_an_end_is_not_remembered_and_those_that_were_are_known() {
+        let mut replays = after(&[usage(100, 10)]);
+        let mut short = |at, usage: &Usage<'static>| {
+            replays.replayed(&[task(TASK, at)]);
+            replays.ended(task(TASK, at), usage, false)
+        };
+        assert_eq!(short(50, &usage(30, 3)), None);
+        assert_eq!(short(51, &usage(100, 10)), whole(task(TASK, 1)));
+        replays.begin(std::iter::empty());
+        let again = replay(&mut replays, task(TASK, 90), &usage(30, 3));
+        assert_eq!(again, None);
+        let mut replays = Replays::default();
+        assert_eq!(replays.ended(task(TASK, 1), &usage(100, 10), false), None);
+        assert!(replays.is_empty(), "it holds nothing");
+    }
+
+    #[test]
+    fn what_was_forgotten_counts_again_and_is_known_from_then_on() {
+        let mut replays = after(&[usage(100, 10)]);
+        replays.forget();
+        assert_eq!((replays.bytes(), replays.may_come()), (0, false));
+        for repeat in [None, whole(task(TASK, 50))] {
+            let at = if repeat.is_none() { 50 } else { 90 };
+            let again = replay(&mut replays, task(TASK, at), &usage(100, 10));
+            assert_eq!(again, repeat);
+            replays.begin(std::iter::empty());
+        }
+    }
+
+    #[test]
+    fn more_tokens_than_any_task_uses_are_not_remembered() {
+        let much = usage(u64::from(u32::MAX) + 1, 1);
+        let mut replays = after(std::slice::from_ref(&much));
+        assert_eq!(replay(&mut replays, task(TASK, 50), &much), None);
+    }
+
+    #[test]
+    fn a_list_of_ends_holds_no_more_than_it_is_said_to_hold() {
+        let mut replays = Replays::default();
+        for at in 1..=1_000 {
+            replays.ended(task(TASK, at), &usage(at, 1), true);
+            let known = replays.0.as_ref().unwrap();
+            let held = known.told.capacity() * size_of::<Told>();
+            assert!(held <= known.bytes() - size_of::<Known>(), "{at}");
+        }
     }
 }

@@ -237,6 +237,9 @@ impl TrackedRun {
     /// Gives up detail of what is open.
     pub(super) fn give_up(&mut self, detail: Detail, out: &mut Vec<Output>) {
         self.fold.give_up_detail(detail);
+        if let (Detail::Ends, Some(hold)) = (detail, &mut self.hold) {
+            hold.forget_ends();
+        }
         self.tell_thinned(out);
     }
 

@@ -49,6 +49,7 @@ impl Fold {
             incomplete: false,
             end_inferred: false,
             end_seen: true,
+            remembered: room.ends,
         };
         self.nodes.change(index, |node| node.tell(end.facts, room));
         let enclosing = (end.kind == NodeKind::Turn)
@@ -146,11 +147,12 @@ impl Fold {
             return;
         };
         let scope = node.scope;
+        let remembered = ending.remembered;
         let mut finished = node.finish(end, ending);
         if finished.marks.start_inferred {
             self.begin_no_later(scope, finished.start);
         }
-        let told = self.take_repeated(&mut finished);
+        let told = self.take_repeated(&mut finished, remembered);
         if finished.end_seen {
             let top_level = scope == TOP;
             self.sums
@@ -171,12 +173,16 @@ impl Fold {
 
     /// Takes from a task what the server has told of before: it is paid once. Gives
     /// what the task told, if that is not what counts.
-    fn take_repeated(&mut self, task: &mut FinishedNode) -> Option<Usage<'static>> {
+    fn take_repeated(
+        &mut self,
+        task: &mut FinishedNode,
+        remembered: bool,
+    ) -> Option<Usage<'static>> {
         if task.kind != NodeKind::Task {
             return None;
         }
         let repeat = match task.spending() {
-            Some(usage) => self.replays.ended(task.identity, usage),
+            Some(usage) => self.replays.ended(task.identity, usage, remembered),
             None => {
                 self.replays.closed(&task.identity);
                 None

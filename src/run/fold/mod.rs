@@ -246,7 +246,10 @@ impl Fold {
 
     /// Gives up detail of what is open.
     pub(super) fn give_up_detail(&mut self, detail: Detail) {
-        self.thinned += self.nodes.give_up(detail);
+        match detail {
+            Detail::Texts | Detail::Events => self.thinned += self.nodes.give_up(detail),
+            Detail::Ends => self.replays.forget(),
+        }
     }
 
     /// Chunk events that were left out since this was asked last.

@@ -11,7 +11,9 @@ const CANDIDATES: usize = 64;
 
 impl RunTable {
     /// How much an open run may take, with what all of them hold: at seven
-    /// tenths of the bound no more texts, at nine tenths few chunk events.
+    /// tenths of the bound no more texts, at nine tenths few chunk events. What is
+    /// given up at the bound is not taken anew before that: so there is none when
+    /// runs are closed.
     pub(super) fn room(&self) -> Room {
         let limits = &self.settings.limits;
         let max = limits.open_runs_bytes_max;
@@ -25,6 +27,7 @@ impl RunTable {
             text_bytes_max: limits.content_bytes_max + REDACTION_MARGIN_BYTES,
             texts: !full(7),
             notes: !full(9),
+            ends: !full(9),
         }
     }
 
@@ -72,7 +75,11 @@ impl RunTable {
             let run = runs.get(*slot as usize).and_then(Option::as_deref);
             run.map(|run| run.heard)
         });
-        for (detail, enough) in [(Detail::Texts, 8 * tenth), (Detail::Events, 9 * tenth)] {
+        for (detail, enough) in [
+            (Detail::Texts, 8 * tenth),
+            (Detail::Events, 9 * tenth),
+            (Detail::Ends, 9 * tenth),
+        ] {
             for slot in &slots {
                 if self.bytes <= enough {
                     return;
