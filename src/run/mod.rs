@@ -15,6 +15,7 @@ mod hold;
 pub mod identity;
 mod kept;
 mod lists;
+mod measure;
 mod names;
 mod node;
 mod nodes;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::finished::FinishedNode;
 use super::identity::{Identity, Path};
+use super::measure::table_bytes;
 use super::outputs::Due;
 use crate::wire::event::Usage;
 use crate::wire::time::Time;
@@ -124,12 +125,13 @@ impl Published {
     /// known under another identity.
     pub(super) fn forget_withheld(&mut self) {
         self.nodes.retain(|_, given| given.what == What::Span);
+        self.nodes.shrink_to_fit();
         self.withheld = 0;
     }
 
     /// What it holds, roughly.
     pub(super) fn bytes(&self) -> usize {
-        self.nodes.capacity() * (size_of::<(Identity, Given)>() + 1)
+        table_bytes(self.nodes.len(), size_of::<(Identity, Given)>())
     }
 
     /// Of a run's nodes, those whose spans were not given out.

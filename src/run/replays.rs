@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::identity::{Identity, Path};
+use super::measure::table_bytes;
 use crate::limits::TOLD_ENDS_MAX;
 use crate::wire::event::Usage;
 use crate::wire::time::Time;
@@ -76,7 +77,7 @@ impl Replays {
     /// The server begins the run, or begins it again while these tasks are open.
     pub(super) fn begin(&mut self, open: impl Iterator<Item = Path>) {
         if let Some(known) = &mut self.0 {
-            known.replayed.clear();
+            known.replayed = FxHashMap::default();
             known.life = known.life.saturating_add(1);
             known.left_open = open.collect();
         }
@@ -104,7 +105,7 @@ impl Replays {
     /// A task is closed whose end was not seen.
     pub(super) fn closed(&mut self, task: &Identity) {
         if let Some(known) = &mut self.0 {
-            known.replayed.remove(task);
+            known.take_replayed(task);
         }
     }
 
@@ -135,7 +136,7 @@ impl Replays {
 
 impl Known {
     fn ended(&mut self, task: Identity, usage: &Usage<'static>, room: bool) -> Option<Repeat> {
-        let replayed = self.replayed.remove(&task);
+        let replayed = self.take_replayed(&task);
         let used = Used::of(usage)?;
         let repeat = replayed.and_then(|certain| self.repeat(task.path, usage, used, certain));
         if repeat.is_none() && room && self.told.len() < TOLD_ENDS_MAX {
@@ -151,6 +152,15 @@ impl Known {
             });
         }
         repeat
+    }
+
+    fn take_replayed(&mut self, task: &Identity) -> Option<bool> {
+        let replayed = self.replayed.remove(task);
+        if self.replayed.is_empty() {
+            // It gives its room back.
+            self.replayed = FxHashMap::default();
+        }
+        replayed
     }
 
     fn repeat(
@@ -191,8 +201,8 @@ impl Known {
         };
         size_of::<Self>()
             + ends * size_of::<Told>()
-            + self.left_open.capacity() * (size_of::<Path>() + 1)
-            + self.replayed.capacity() * (size_of::<(Identity, bool)>() + 1)
+            + table_bytes(self.left_open.len(), size_of::<Path>())
+            + table_bytes(self.replayed.len(), size_of::<(Identity, bool)>())
     }
 }
 
@@ -510,5 +520,26 @@ mod tests {
             let held = known.told.capacity() * size_of::<Told>();
             assert!(held <= known.bytes() - size_of::<Known>(), "{at}");
         }
+    }
+
+    #[test]
+    fn what_is_read_from_disk_holds_what_it_held() {
+        let mut replays = after(&[usage(100, 10), usage(50, 5), usage(3, 1)]);
+        let same = |replays: &Replays| {
+            let kept = postcard::to_stdvec(replays).unwrap();
+            let read: Replays = postcard::from_bytes(&kept).unwrap();
+            assert_eq!(read.bytes(), replays.bytes(), "{replays:?}");
+        };
+        replays.begin((0..20).map(Path));
+        let open: Vec<Identity> = (0..30).map(|path| task(path, 50)).collect();
+        replays.replayed(&open);
+        for task in &open {
+            same(&replays);
+            replays.closed(task);
+        }
+        same(&replays);
+        replays.replayed(&open);
+        replays.begin(std::iter::empty());
+        same(&replays);
     }
 }
