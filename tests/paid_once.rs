@@ -14,7 +14,7 @@ use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
 use serde_json::{Value, json};
 use support::trace::{attribute, spans};
-use support::{Feed, batches, core, settings, sse, usage};
+use support::{Feed, Line, batches, core, settings, sse, usage};
 
 /// Tokens in and out.
 type Tokens = (u64, u64);
@@ -329,14 +329,20 @@ fn a_log_that_cannot_be_had_makes_nothing_count_twice() {
 }
 
 /// The run, whose listener is saved and restored after so many of its events.
-fn restored(feed: &Feed, after: usize, keep: impl Fn(&Part) -> bool) -> Came {
+fn restored(feed: &Feed, after: usize, change: impl Fn(&mut Vec<Part>)) -> Came {
     let (before, then) = feed.lines.split_at(after);
     let mut first = core(settings(false));
     first.handle_bytes(0, &sse(&feed.script, before, 1), None);
     first.handle_drain();
-    let parts: Vec<Part> = first.save().filter(keep).collect();
+    let mut parts: Vec<Part> = first.save().collect();
+    change(&mut parts);
     let mut second = Core::restore(settings(false), parts).expect("our own");
     second.handle_bytes(0, &sse(&feed.script, then, 1), None);
+    gone_on(first, second)
+}
+
+/// What came of a run that ended in the second of two lives of its listener.
+fn gone_on(mut first: Core, second: Core) -> Came {
     let mut came = Came::of(second);
     let earlier = first.deltas().in_order.iter();
     let used = earlier.filter_map(|delta| match delta {
@@ -355,8 +361,23 @@ fn whenever_its_listener_begins_again_too_a_run_is_paid_once() {
     let mut feed = crashed();
     feed.end([100, 10, 1]);
     for after in 1..feed.lines.len() {
-        restored(&feed, after, |_| true).says((100, 10));
+        restored(&feed, after, |_| ()).says((100, 10));
     }
+}
+
+/// The last part without what may be missing behind it, and how much that was.
+fn cut(parts: &mut [Part]) -> usize {
+    let last = parts.len() - 1;
+    let whole = parts[last].bytes.clone();
+    let reads = |bytes: usize| {
+        let mut parts = parts.to_vec();
+        parts[last].bytes.truncate(bytes);
+        Core::restore(settings(false), parts).is_ok()
+    };
+    let needed = (0..=whole.len()).rev().take_while(|bytes| reads(*bytes));
+    let needed = needed.last().expect("the whole is read");
+    parts[last].bytes.truncate(needed);
+    whole.len() - needed
 }
 
 #[test]
@@ -364,5 +385,64 @@ fn a_store_of_a_version_that_did_not_know_of_repeats_is_read() {
     let mut feed = crashed();
     feed.end([100, 10, 1]);
     // What was not remembered counts as it did then.
-    restored(&feed, 4, |part| part.tag < 4).says((200, 20));
+    let came = restored(&feed, 4, |parts| assert!(cut(parts) > 16));
+    came.says((200, 20));
+}
+
+#[test]
+fn what_is_behind_a_run_in_another_form_is_passed_over() {
+    let mut feed = crashed();
+    feed.end([100, 10, 1]);
+    let came = restored(&feed, 4, |parts| {
+        cut(parts);
+        let last = parts.last_mut().expect("the run");
+        last.bytes.extend([255; 40]);
+    });
+    came.says((200, 20));
+}
+
+/// A listener that begins again when it has read the first life of the run's log.
+fn begun_again_within_the_log(feed: &Feed, mut first: Core) -> [Core; 2] {
+    let (before, then) = feed.lines.split_at(4);
+    let page = |lines: &[Line], has_more| {
+        let events: Vec<Value> = lines.iter().map(|line| line.logged()).collect();
+        let last = lines.last().map(|line| line.seq);
+        json!({"events": events, "complete": true, "has_more": has_more,
+               "next_after_id": last})
+        .to_string()
+    };
+    first.handle_log_page(&run(feed), 0, page(before, true).as_bytes(), Time(3));
+    first.handle_drain();
+    let mut second = Core::restore(repairing(), first.save()).expect("our own");
+    let rest = page(then, false);
+    second.handle_log_page(&run(feed), before[3].seq, rest.as_bytes(), Time(4));
+    second.handle_drain();
+    [first, second]
+}
+
+#[test]
+fn a_run_that_is_held_is_paid_once_though_its_listener_begins_again_within_its_log() {
+    let mut feed = crashed();
+    feed.end([200, 20, 2]);
+    let mut first = core(repairing());
+    let second_life = &feed.lines[4..];
+    first.handle_bytes(0, &sse(&feed.script, second_life, 1), Some(Time(1)));
+    let [first, second] = begun_again_within_the_log(&feed, first);
+    gone_on(first, second).says((100, 10));
+}
+
+#[test]
+fn a_run_that_is_owed_is_paid_once_though_its_listener_begins_again_within_its_log() {
+    let mut feed = crashed();
+    feed.end([100, 10, 1]);
+    let mut first = core(repairing());
+    first.handle_room(false, Time(1));
+    first.handle_bytes(0, &feed.sse(1), Some(Time(1)));
+    first.handle_room(true, Time(2));
+    let [_, mut second] = begun_again_within_the_log(&feed, first);
+    let mut spans = spans(&batches(&mut second));
+    let used = |span: &Span| attribute(span, "gen_ai.usage.input_tokens");
+    assert_eq!(spans.iter().filter_map(used).collect::<Vec<_>>(), ["100"]);
+    spans.retain(|span| span.name == "task read");
+    assert_eq!(spans.len(), 2);
 }

@@ -45,8 +45,6 @@ pub enum RestoreError {
 const HEAD: u16 = 1;
 const TABLE: u16 = 2;
 const RUN: u16 = 3;
-/// Beside those that there always were; they come behind all runs.
-const REPLAYS: u16 = 4;
 
 /// The first part.
 #[derive(Serialize, Deserialize)]
@@ -62,7 +60,7 @@ struct Saved {
 
 impl Core {
     /// The tags of its parts. Others may have tags beyond them.
-    pub const TAGS: std::ops::RangeInclusive<u16> = HEAD..=REPLAYS;
+    pub const TAGS: std::ops::RangeInclusive<u16> = HEAD..=RUN;
 
     /// The parts of it, while nothing that it says is still to be taken.
     pub fn save(&self) -> impl Iterator<Item = Part> {
@@ -80,11 +78,9 @@ impl Core {
         // Writing what we hold into memory does not fail.
         let head = postcard::to_stdvec(&head).unwrap_or_default();
         let runs = self.runs.save_runs().map(move |run| part(RUN, run));
-        let replays = self.runs.save_replays();
         [part(HEAD, head), part(TABLE, self.runs.save())]
             .into_iter()
             .chain(runs)
-            .chain(replays.map(move |of_run| part(REPLAYS, of_run)))
     }
 
     /// A core as it was when it was saved, which goes on as it was told to be
@@ -107,7 +103,6 @@ impl Core {
                     )?;
                 }
                 RUN => core.runs.restore_run(&part.bytes)?,
-                REPLAYS => core.runs.restore_replays(&part.bytes)?,
                 _ => {}
             }
         }

@@ -12,6 +12,7 @@ use super::fold::{Fold, Moment, Step};
 use super::identity::Identity;
 use super::node::{Detail, OpenNode, Room};
 use super::published::{Published, Unsent};
+use super::replays::Replays;
 use crate::limits::{FINGERPRINTS_MAX, Limits};
 use crate::wire::event::{Event, RunOutcome, What};
 use crate::wire::item::LogPage;
@@ -89,14 +90,16 @@ impl Hold {
         size_of::<Self>() + self.nodes_bytes + self.live_bytes + run + rebuilt
     }
 
-    /// The fold of the log, as far as it was read.
-    pub(super) fn rebuilt(&self) -> Option<&Fold> {
-        self.rebuilt.as_ref().map(|rebuilt| &rebuilt.fold)
+    /// What the fold of the log remembers of ends.
+    pub(super) fn replays(&self) -> Option<&Replays> {
+        self.rebuilt.as_ref().map(|rebuilt| rebuilt.fold.replays())
     }
 
-    /// The same, to be changed.
-    pub(super) fn rebuilt_mut(&mut self) -> Option<&mut Fold> {
-        self.rebuilt.as_mut().map(|rebuilt| &mut rebuilt.fold)
+    /// It was read from disk, and remembers this.
+    pub(super) fn set_replays(&mut self, replays: Replays) {
+        if let Some(rebuilt) = &mut self.rebuilt {
+            rebuilt.fold.set_replays(replays);
+        }
     }
 
     /// The fold of the log need not remember ends of tasks.

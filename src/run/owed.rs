@@ -13,6 +13,7 @@ use super::hold::{Adopted, Hold};
 use super::node::Room;
 use super::outputs::{Due, Output, RunSlot, Wish};
 use super::published::Published;
+use super::replays::Replays;
 use super::trace_id::TraceId;
 use super::tracked::RunSettings;
 use crate::limits::{DEBTS_MAX, Limits};
@@ -81,16 +82,19 @@ impl Debts {
         self.waiting.len() + self.paying.len()
     }
 
-    /// The logs that are being read, each with the trace of its run.
-    pub(super) fn rebuilt(&self) -> impl Iterator<Item = (TraceId, &Fold)> {
+    /// What the folds of the logs that are being read remember of ends.
+    pub(super) fn replays(&self) -> Vec<Option<&Replays>> {
         let paying = self.paying.iter();
-        paying.filter_map(|paying| Some((paying.owed.meta.trace_id, paying.hold.rebuilt()?)))
+        paying.map(|paying| paying.hold.replays()).collect()
     }
 
-    /// The log of this run, if it is being read.
-    pub(super) fn rebuilt_mut(&mut self, trace: &TraceId) -> Option<&mut Fold> {
-        let place = self.place(trace)?;
-        self.paying[place].hold.rebuilt_mut()
+    /// They were read from disk, and remember this.
+    pub(super) fn set_replays(&mut self, replays: Vec<Option<Replays>>) {
+        for (paying, replays) in self.paying.iter_mut().zip(replays) {
+            if let Some(replays) = replays {
+                paying.hold.set_replays(replays);
+            }
+        }
     }
 
     /// Takes a run that cannot be sent now. What finds no room is lost.

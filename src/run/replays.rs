@@ -88,11 +88,6 @@ impl Replays {
         self.0.as_ref().is_some_and(|known| known.life > 0)
     }
 
-    /// Whether there is nothing that a restart would have to find again.
-    pub(super) const fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// An answer came from the server's log; it is of one of these open tasks.
     pub(super) fn replayed(&mut self, of: &[Identity]) {
         let Some(known) = &mut self.0 else { return };
@@ -488,7 +483,7 @@ mod tests {
         assert_eq!(again, None);
         let mut replays = Replays::default();
         assert_eq!(replays.ended(task(TASK, 1), &usage(100, 10), false), None);
-        assert!(replays.is_empty(), "it holds nothing");
+        assert_eq!(replays.bytes(), 0);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::owed::Owed;
 use super::prices::PriceTable;
 use super::published::{Published, Unsent};
 use super::repeats::Repeats;
+use super::replays::Replays;
 use super::standing::{Standing, Waits};
 use super::summary::RunSummary;
 use crate::limits::Limits;
@@ -123,16 +124,18 @@ impl TrackedRun {
         }
     }
 
-    /// Its fold, and that of its log while it is being read.
-    pub(super) fn folds(&self) -> [Option<&Fold>; 2] {
-        let rebuilt = self.hold.as_ref().and_then(|hold| hold.rebuilt());
-        [Some(&self.fold), rebuilt]
+    /// What its fold remembers of ends, and that of its log while it is being read.
+    pub(super) fn replays(&self) -> [Option<&Replays>; 2] {
+        let rebuilt = self.hold.as_ref().and_then(|hold| hold.replays());
+        [Some(self.fold.replays()), rebuilt]
     }
 
-    /// The same, to be changed.
-    pub(super) fn folds_mut(&mut self) -> [Option<&mut Fold>; 2] {
-        let rebuilt = self.hold.as_mut().and_then(|hold| hold.rebuilt_mut());
-        [Some(&mut self.fold), rebuilt]
+    /// They were read from disk, and remember this.
+    pub(super) fn set_replays(&mut self, [live, rebuilt]: [Option<Replays>; 2]) {
+        self.fold.set_replays(live.unwrap_or_default());
+        if let (Some(hold), Some(rebuilt)) = (&mut self.hold, rebuilt) {
+            hold.set_replays(rebuilt);
+        }
     }
 
     /// It was read from disk: whoever asks is told how it stands.

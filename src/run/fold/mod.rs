@@ -67,7 +67,7 @@ pub(super) struct Fold {
     thinned: u64,
     /// Whether any piece of a stream was seen.
     streamed: bool,
-    /// Kept on disk apart from it: see [`Self::replays`].
+    /// Kept on disk apart from it: see `table::saved`.
     #[serde(skip)]
     replays: Replays,
 }

@@ -1,6 +1,8 @@
 //! How the table is kept on disk: a part for itself, and one for each open run.
-//! What a fold remembers of ends that may be told once more is a part of its own,
-//! which earlier versions neither wrote nor read: to them it does not matter.
+//!
+//! What folds remember of ends that may be told once more stands behind them, where
+//! earlier versions do not look. It can be done without: if it is not there, or not
+//! as this version writes it, nothing is remembered.
 
 use std::sync::Arc;
 
@@ -12,7 +14,6 @@ use crate::run::outputs::RunSlot;
 use crate::run::owed::Debts;
 use crate::run::replays::Replays;
 use crate::run::sealed::Sealed;
-use crate::run::trace_id::TraceId;
 use crate::run::tracked::{RunSettings, TrackedRun};
 use crate::wire::time::Time;
 
@@ -30,9 +31,10 @@ struct Saved<'t> {
     withholding: bool,
     known_since: Option<Time>,
     clock: Time,
+    replays: Vec<Option<&'t Replays>>,
 }
 
-/// The same, when it is read.
+/// The same, when it is read, up to what may be missing.
 #[derive(Deserialize)]
 struct Restored {
     sealed: Sealed,
@@ -41,17 +43,6 @@ struct Restored {
     withholding: bool,
     known_since: Option<Time>,
     clock: Time,
-}
-
-/// Whose ends they are.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-enum EndsOf {
-    /// Of an open run.
-    Open(RunSlot),
-    /// Of its log, as far as it was read.
-    Logged(RunSlot),
-    /// Of the log of a run that is owed.
-    Owed(TraceId),
 }
 
 impl RunTable {
@@ -64,6 +55,7 @@ impl RunTable {
             withholding: self.withholding,
             known_since: self.known_since,
             clock: self.clock,
+            replays: self.debts.replays(),
         };
         // Writing what we hold into memory does not fail.
         postcard::to_stdvec(&saved).unwrap_or_default()
@@ -74,43 +66,8 @@ impl RunTable {
         let open = self.open_slots().into_iter();
         open.filter_map(|slot| {
             let run = self.slots.get(slot as usize)?.as_deref()?;
-            postcard::to_stdvec(run).ok()
+            postcard::to_stdvec(&(run, run.replays())).ok()
         })
-    }
-
-    /// What is remembered of ends that may be told once more.
-    pub fn save_replays(&self) -> impl Iterator<Item = Vec<u8>> {
-        let open = self.slots.iter().flatten().flat_map(|run| {
-            let owners = [EndsOf::Open(run.slot()), EndsOf::Logged(run.slot())];
-            let folds = owners.into_iter().zip(run.folds());
-            folds.filter_map(|(of, fold)| Some((of, fold?)))
-        });
-        let owed = self.debts.rebuilt();
-        let all = open.chain(owed.map(|(trace, fold)| (EndsOf::Owed(trace), fold)));
-        let all = all.filter(|(_, fold)| !fold.replays().is_empty());
-        all.filter_map(|(of, fold)| postcard::to_stdvec(&(of, fold.replays())).ok())
-    }
-
-    /// Takes some of that in, when the runs are there.
-    pub fn restore_replays(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
-        let (of, replays): (EndsOf, Replays) =
-            postcard::from_bytes(saved).map_err(|_| Unreadable)?;
-        let (slot, logged) = match of {
-            EndsOf::Open(slot) => (slot, false),
-            EndsOf::Logged(slot) => (slot, true),
-            EndsOf::Owed(trace) => {
-                let fold = self.debts.rebuilt_mut(&trace).ok_or(Unreadable)?;
-                fold.set_replays(replays);
-                return Ok(());
-            }
-        };
-        let run = self.slots.get_mut(slot as usize).and_then(Option::as_mut);
-        let run = run.ok_or(Unreadable)?;
-        let before = run.bytes();
-        let fold = run.folds_mut().into_iter().nth(usize::from(logged));
-        fold.flatten().ok_or(Unreadable)?.set_replays(replays);
-        self.bytes = (self.bytes + run.bytes()).saturating_sub(before);
-        Ok(())
     }
 
     /// A table as it was, without its runs.
@@ -120,7 +77,9 @@ impl RunTable {
         settings: RunSettings,
         saved: &[u8],
     ) -> Result<Self, Unreadable> {
-        let saved: Restored = postcard::from_bytes(saved).map_err(|_| Unreadable)?;
+        let (mut saved, replays): (Restored, _) =
+            postcard::take_from_bytes(saved).map_err(|_| Unreadable)?;
+        (saved.debts).set_replays(postcard::from_bytes(replays).unwrap_or_default());
         Ok(Self {
             sealed: saved.sealed,
             lists: saved.lists,
@@ -134,7 +93,9 @@ impl RunTable {
 
     /// Takes one of its runs in.
     pub fn restore_run(&mut self, saved: &[u8]) -> Result<(), Unreadable> {
-        let mut run: TrackedRun = postcard::from_bytes(saved).map_err(|_| Unreadable)?;
+        let (mut run, replays): (TrackedRun, _) =
+            postcard::take_from_bytes(saved).map_err(|_| Unreadable)?;
+        run.set_replays(postcard::from_bytes(replays).unwrap_or_default());
         run.restored();
         let (slot, meta) = (run.slot(), Arc::clone(run.meta()));
         let place = slot as usize;
