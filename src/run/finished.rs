@@ -262,39 +262,23 @@ impl FinishedNode {
     /// It repeats the end of another task: only what it used beyond that counts.
     /// Gives what it told.
     pub(super) fn repeats(&mut self, repeat: Repeat) -> Option<Usage<'static>> {
-        let told = self.count_no_usage();
         self.links.push(Link::Node(repeat.of, LinkReason::ReplayOf));
         self.facts.push(Fact {
             key: FactKey::Replayed,
             value: FactValue::Bool(true),
         });
+        let told = self.tell_usage();
         self.usage = repeat.beyond;
         told
     }
 
-    /// What it used was counted elsewhere: it is told under names that nobody adds up.
+    /// What it used was counted elsewhere.
     pub(super) fn count_no_usage(&mut self) -> Option<Usage<'static>> {
-        let usage = self.usage.take()?;
-        if self.replay_of().is_some() {
+        match self.replay_of() {
             // It tells the whole already.
-            return Some(usage);
+            Some(_) => self.usage.take(),
+            None => self.tell_usage(),
         }
-        let tokens = [
-            (FactKey::InputTokens, usage.input_tokens),
-            (FactKey::OutputTokens, usage.output_tokens),
-            (FactKey::CacheReadTokens, usage.cache_read_tokens),
-            (FactKey::CacheWriteTokens, usage.cache_write_tokens),
-            (FactKey::ReasoningTokens, usage.reasoning_tokens),
-        ];
-        let parts = |(key, tokens): &(FactKey, u64)| {
-            *tokens > 0 || matches!(key, FactKey::InputTokens | FactKey::OutputTokens)
-        };
-        let facts = tokens.into_iter().filter(parts).map(|(key, tokens)| Fact {
-            key,
-            value: FactValue::Int(i64::try_from(tokens).unwrap_or(i64::MAX)),
-        });
-        self.facts.extend(facts);
-        Some(usage)
     }
 
     /// What another task tells of counted with this one.
@@ -314,6 +298,27 @@ impl FinishedNode {
         ] {
             *tokens = tokens.saturating_add(more);
         }
+    }
+
+    /// Tells what it used under names that nobody adds up.
+    fn tell_usage(&mut self) -> Option<Usage<'static>> {
+        let usage = self.usage.take()?;
+        let tokens = [
+            (FactKey::InputTokens, usage.input_tokens),
+            (FactKey::OutputTokens, usage.output_tokens),
+            (FactKey::CacheReadTokens, usage.cache_read_tokens),
+            (FactKey::CacheWriteTokens, usage.cache_write_tokens),
+            (FactKey::ReasoningTokens, usage.reasoning_tokens),
+        ];
+        let parts = |(key, tokens): &(FactKey, u64)| {
+            *tokens > 0 || matches!(key, FactKey::InputTokens | FactKey::OutputTokens)
+        };
+        let facts = tokens.into_iter().filter(parts).map(|(key, tokens)| Fact {
+            key,
+            value: FactValue::Int(i64::try_from(tokens).unwrap_or(i64::MAX)),
+        });
+        self.facts.extend(facts);
+        Some(usage)
     }
 }
 
