@@ -353,6 +353,41 @@ async fn of_refused_data_only_the_span_at_fault_is_lost() {
     }
 }
 
+#[tokio::test]
+async fn a_body_that_is_answered_by_a_page_stands_in_nobodys_way_and_only_its_span_is_set_aside() {
+    // Both as a proxy says it of our certificate, and as a framework says it of data.
+    for page in [
+        "<html>400 Bad Request",
+        "<html>400 The SSL certificate error",
+    ] {
+        let receiver = Receiver::scripted(Wire::Http, move |request| {
+            let html = vec![("content-type", "text/html".to_owned())];
+            match request.names().contains(&"guilty") {
+                true => Reply::Status(400, html, page.to_owned()),
+                false => Reply::Take,
+            }
+        })
+        .await;
+        let bench = Bench::start(settings(Wire::Http, &receiver));
+        bench.push(&["a", "guilty"]);
+        receiver.requests(1).await;
+        for sent in 1.. {
+            assert!(sent < 10_000, "it is never found out");
+            bench.push(&["other"]);
+            receiver.spans(sent).await;
+            if bench.tally.counts().refused(RefusalReason::Failed) > 0 {
+                break;
+            }
+        }
+        let counts = bench.finish().await;
+        assert_eq!(counts.refused(RefusalReason::Failed), 1, "{page}");
+        assert_eq!(counts.requests(RequestResult::RefusedRoute), 0, "{page}");
+        let spans = receiver.spans(1).await;
+        let alone = spans.iter().filter(|span| span.name == "a");
+        assert_eq!(alone.count(), 1, "{page}");
+    }
+}
+
 /// `google.rpc.Status` with a `RetryInfo` of no time at all.
 fn retry_info() -> Vec<u8> {
     let type_url = b"type.googleapis.com/google.rpc.RetryInfo";

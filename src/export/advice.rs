@@ -139,15 +139,17 @@ impl<'s> Place<'s> {
         Some(fixed.to_owned())
     }
 
-    /// For a status that speaks of the data, from somebody who does not know them.
+    /// For a status that else speaks of the data, from somebody who may not know
+    /// them.
     fn remedy_for_page(&self, answer: &Answer) -> Option<String> {
-        let is_page = (answer.verdict, answer.cause) == (Verdict::RefusedRoute, Cause::Status(400));
+        let is_of_data = matches!(answer.verdict, Verdict::RefusedData(_));
+        let is_page = answer.cause == Cause::Status(400) && !is_of_data;
         let advice = match self.settings.endpoint.scheme() {
             "http" => {
-                "a proxy before the backend says so: see its log, and if it wants TLS, use https://"
+                "it may be a proxy before the backend that says so: see its log, and if it wants TLS, use https://"
             }
             _ => {
-                "a proxy before the backend says so: see its log, and whether it accepts the certificate in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
+                "it may be a proxy before the backend that says so: see its log, and whether it accepts the certificate in OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"
             }
         };
         is_page.then(|| advice.to_owned())
@@ -428,13 +430,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_request_is_the_proxys_affair_when_a_proxy_says_so() {
+    fn a_bad_request_may_be_a_proxys_affair_unless_the_data_are_refused() {
         for (endpoint, verdict, remedy) in [
-            (
-                "https://otlp.test",
-                Verdict::RefusedRoute,
-                "CLIENT_CERTIFICATE",
-            ),
+            ("https://otlp.test", Verdict::Failed, "CLIENT_CERTIFICATE"),
+            ("http://otlp.test", Verdict::Failed, "use https://"),
             ("http://otlp.test", Verdict::RefusedRoute, "use https://"),
             (
                 "https://otlp.test",

@@ -52,7 +52,7 @@ pub(super) fn in_error_body(headers: &HeaderMap, body: &[u8]) -> String {
         let status = RpcMessage::decode(body).unwrap_or_default();
         return printable(&status.message);
     }
-    if is_of_type(headers, "text/html") {
+    if is_of_type(headers, HTML) {
         return String::new();
     }
     // A character has four bytes at most; white space is passed over.
@@ -60,23 +60,27 @@ pub(super) fn in_error_body(headers: &HeaderMap, body: &[u8]) -> String {
     printable(&String::from_utf8_lossy(begin))
 }
 
-/// Whether a server of TLS complains that somebody speaks without. Go's and
-/// nginx' say it so, with a status that else is about the data.
-pub(super) fn wants_tls(body: &[u8]) -> bool {
-    says_any_of(body, &["to an HTTPS server", "to HTTPS port"])
+/// Whether a server of TLS complains that somebody speaks without, with a status
+/// that else is about the data. Go's says nothing but this, and not of what type;
+/// others send a page.
+pub(super) fn wants_tls(headers: &HeaderMap, body: &[u8]) -> bool {
+    let said = body.trim_ascii_end();
+    said == b"Client sent an HTTP request to an HTTPS server."
+        && !headers.contains_key(CONTENT_TYPE)
 }
 
 /// Whether a proxy complains of our certificate, or of the lack of one, with a
-/// status that else is about the data. These are the words of nginx.
-pub(super) fn doubts_certificate(body: &[u8]) -> bool {
-    says_any_of(body, &["SSL certificate error", "required SSL certificate"])
+/// status that else is about the data. These are the words of nginx, in a page:
+/// elsewhere they are somebody's who repeats what he was sent.
+pub(super) fn doubts_certificate(headers: &HeaderMap, body: &[u8]) -> bool {
+    let begin = &body[..body.len().min(8 * SAID_CHARS_MAX)];
+    let mut phrases = ["SSL certificate error", "required SSL certificate"].iter();
+    is_of_type(headers, HTML)
+        && phrases.any(|words| memchr::memmem::find(begin, words.as_bytes()).is_some())
 }
 
-fn says_any_of(body: &[u8], phrases: &[&str]) -> bool {
-    let begin = &body[..body.len().min(8 * SAID_CHARS_MAX)];
-    let mut phrases = phrases.iter();
-    phrases.any(|words| memchr::memmem::find(begin, words.as_bytes()).is_some())
-}
+/// The type of a page for people.
+pub(super) const HTML: &str = "text/html";
 
 /// The type of OTLP over HTTP.
 pub(super) const PROTOBUF: &str = "application/x-protobuf";

@@ -65,15 +65,16 @@ impl Answer {
         if status.is_success() {
             return Self::of_http_success(status, headers, body);
         }
-        if let Some(refused) = Self::of_certificate(status, body) {
+        if let Some(refused) = Self::of_certificate(status, headers, body) {
             return refused;
         }
         let said = said::in_error_body(headers, body);
         let verdict = match status.as_u16() {
-            400 if said::wants_tls(body) => Verdict::RefusedRoute,
-            // No backend answers with a page for people, but proxies do: and they
-            // know nothing of the data.
-            400 if said::is_of_type(headers, HTML) => Verdict::RefusedRoute,
+            400 if said::wants_tls(headers, body) => Verdict::RefusedRoute,
+            // A page for people is mostly a proxy's, which knows nothing of the data;
+            // but some backends answer bad data so. Which it is shows in whether
+            // others are taken.
+            400 if said::is_of_type(headers, said::HTML) => Verdict::Failed,
             400 | 422 => Verdict::RefusedData(RefusalReason::Invalid),
             413 => Verdict::RefusedData(RefusalReason::TooLarge),
             401 | 403 | 404 | 405 | 407 | 300..=399 => Verdict::RefusedRoute,
@@ -91,21 +92,22 @@ impl Answer {
 
     /// What it means when our certificate, or the lack of one, is complained of in
     /// an answer, instead of before it.
-    fn of_certificate(status: StatusCode, body: &[u8]) -> Option<Self> {
-        let is_refused = match status.as_u16() {
-            400 => said::doubts_certificate(body),
-            495 | 496 => true,
-            _ => false,
+    fn of_certificate(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Self> {
+        let verdict = match status.as_u16() {
+            // A page may repeat what it was sent, so the words alone prove nothing.
+            400 if said::doubts_certificate(headers, body) => Verdict::Failed,
+            495 | 496 => Verdict::RefusedRoute,
+            _ => return None,
         };
-        is_refused.then(|| Self {
-            verdict: Verdict::RefusedRoute,
+        Some(Self {
+            verdict,
             cause: Cause::Tls(TlsTrouble::ClientCertificate),
             said: status.as_str().to_owned(),
         })
     }
 
     fn of_http_success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
-        if said::is_of_type(headers, HTML) {
+        if said::is_of_type(headers, said::HTML) {
             return Self::bare(Verdict::RefusedRoute, Cause::WebPage);
         }
         let (rejected, said) = match said::is_of_type(headers, said::PROTOBUF) {
@@ -152,12 +154,12 @@ impl Answer {
         if is_grpc && answer.status == StatusCode::OK {
             return Self::bare(Verdict::Retry { after: None }, Cause::Broken);
         }
-        if let Some(refused) = Self::of_certificate(answer.status, &answer.body) {
+        let certificate = Self::of_certificate(answer.status, &answer.headers, &answer.body);
+        if let Some(refused) = certificate {
             return refused;
         }
         // How gRPC wants a status of HTTP to be understood; a success is none.
         let verdict = match answer.status.as_u16() {
-            400 if said::is_of_type(&answer.headers, HTML) => Verdict::RefusedRoute,
             429 | 502 | 503 | 504 => Verdict::Retry {
                 after: retry_after(&answer.headers, now).map(bounded),
             },
@@ -222,7 +224,6 @@ impl Answer {
 
 /// The type of gRPC, and of its kinds.
 const GRPC: &str = "application/grpc";
-const HTML: &str = "text/html";
 const GRPC_STATUS: &str = "grpc-status";
 
 const OK: i32 = 0;

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use reqwest::Url;
-use runtrail::metrics::export::RequestResult;
+use runtrail::metrics::export::{RefusalReason, RequestResult};
 use runtrail::net::tls::TlsSettings;
 use runtrail::source::LossKind;
 use runtrail::source::ask::Reply;
@@ -178,7 +178,32 @@ async fn a_proxy_that_refuses_a_certificate_by_a_page_costs_no_span_and_needs_no
         bench.push("a");
         let counts = bench.finish().await;
         assert_eq!(counts.spans_exported, 1, "{wire:?}");
-        assert_eq!(counts.requests(RequestResult::RefusedRoute), 1, "{wire:?}");
+        assert_eq!(counts.requests(RequestResult::Failed), 1, "{wire:?}");
+    }
+}
+
+#[tokio::test]
+async fn however_long_a_certificate_is_refused_by_a_page_no_span_is_lost() {
+    let (authority, former) = (Arc::new(Authority::new()), Authority::new());
+    let addr = proxy(Arc::clone(&authority)).await;
+    for wire in [Wire::Http, Wire::Grpc] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = settings_to(wire, &format!("https://localhost:{}", addr.port()));
+        settings.tls = mount_half(&authority, &former, folder.path());
+        let bench = Bench::start(settings);
+        for name in ["a", "b", "c"] {
+            bench.push(name);
+        }
+        // Far more than what condemns a body while others are taken.
+        while bench.attempts() < 40 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        mount(&authority, folder.path());
+        let counts = bench.finish().await;
+        assert_eq!(counts.spans_exported, 3, "{wire:?}");
+        for reason in RefusalReason::ALL {
+            assert_eq!(counts.refused(reason), 0, "{wire:?} {reason:?}");
+        }
     }
 }
 

@@ -450,14 +450,20 @@ fn a_body_that_is_damaged_frees_its_place_and_another_probes() {
 }
 
 #[test]
-fn when_all_times_run_out_it_is_the_backend_and_no_data_is_condemned() {
-    let mut bench = Bench::with(&["ab", "cd", "ef", "gh"]);
-    run(&mut bench, MINUTE * 60, |_| Verdict::TimedOut);
-    assert!(bench.plan.is_paused());
-    assert_eq!(bench.dropped, []);
-    assert_eq!(bench.outbox.status().batches, 4, "none was halved");
-    run(&mut bench, MINUTE, |_| TAKEN);
-    assert_eq!(bench.taken.len(), 8);
+fn when_none_is_taken_for_hours_it_is_the_backend_and_no_data_is_condemned() {
+    for verdict in [Verdict::TimedOut, Verdict::Failed] {
+        let mut bench = Bench::with(&["-", "ab", "cd", "ef", "gh"]);
+        // One was taken just before.
+        bench.send();
+        bench.answer("-", TAKEN);
+        bench.answer_all(verdict);
+        run(&mut bench, MINUTE * 60 * 12, |_| verdict);
+        assert!(bench.plan.is_paused());
+        assert_eq!(bench.dropped, []);
+        assert_eq!(bench.outbox.status().batches, 4, "none was halved");
+        run(&mut bench, MINUTE * 2, |_| TAKEN);
+        assert_eq!(bench.taken.len(), 9, "{verdict:?}");
+    }
 }
 
 #[test]

@@ -188,16 +188,22 @@ fn a_success_that_is_none_of_otlp_loses_no_span() {
         (answer.verdict, answer.cause),
         (Verdict::RefusedRoute, Cause::WebPage)
     );
-    for body in [
-        "Client sent an HTTP request to an HTTPS server.\n",
-        "<title>400 The plain HTTP request was sent to HTTPS port</title>",
-    ] {
-        assert_eq!(
-            http(400, &[], body.as_bytes()).verdict,
-            Verdict::RefusedRoute
-        );
-    }
 }
+
+#[test]
+fn who_wants_tls_is_understood_only_where_nobody_else_can_have_said_it() {
+    let go = b"Client sent an HTTP request to an HTTPS server.\n";
+    assert_eq!(http(400, &[], go).verdict, Verdict::RefusedRoute);
+    // A backend that repeats the text of a span says something of the span.
+    let typed = [("content-type", "text/plain")];
+    assert_eq!(http(400, &typed, go).verdict, INVALID);
+    let quoted = [b"bad value: ", &go[..]].concat();
+    assert_eq!(http(400, &[], &quoted).verdict, INVALID);
+    let nginx = b"<title>400 The plain HTTP request was sent to HTTPS port</title>";
+    assert_eq!(http(400, &PAGE, nginx).verdict, Verdict::Failed);
+}
+
+const PAGE: [(&str, &str); 1] = [("content-type", "text/html; charset=utf-8")];
 
 #[test]
 fn a_proxy_that_does_not_know_our_certificate_condemns_no_data() {
@@ -206,45 +212,55 @@ fn a_proxy_that_does_not_know_our_certificate_condemns_no_data() {
         "<title>400 The SSL certificate error</title>",
         "<title>400 No required SSL certificate was sent</title>",
     ] {
-        // The words say enough, whoever dresses them up.
-        for kind in ["text/html", "application/json"] {
-            let headers = [("content-type", kind)];
-            let answer = http(400, &headers, body.as_bytes());
-            assert_eq!(
-                (answer.verdict, answer.cause),
-                (Verdict::RefusedRoute, refused)
-            );
+        for answer in [http, not_grpc].map(|of| of(400, &PAGE, body.as_bytes())) {
+            assert_eq!((answer.verdict, answer.cause), (Verdict::Failed, refused));
             assert_eq!(answer.said, "400");
-            let answer = not_grpc(400, &headers, body.as_bytes());
+        }
+    }
+    let late = format!("{}SSL certificate error", " ".repeat(10_000));
+    assert_eq!(
+        http(400, &PAGE, late.as_bytes()).cause,
+        Cause::Status(400),
+        "the words are sought at the beginning"
+    );
+    for status in [495, 496] {
+        for answer in [http, not_grpc].map(|of| of(status, &[], b"")) {
             assert_eq!(
                 (answer.verdict, answer.cause),
                 (Verdict::RefusedRoute, refused)
             );
         }
     }
-    let late = format!("{}SSL certificate error", " ".repeat(10_000));
-    assert_eq!(http(400, &[], late.as_bytes()).verdict, INVALID);
-    for status in [495, 496] {
-        assert_eq!(not_grpc(status, &[], b"").cause, refused);
-    }
 }
 
 #[test]
-fn a_page_for_people_is_no_word_about_the_data() {
-    let page = [("content-type", "text/html; charset=utf-8")];
-    let answer = http(400, &page, b"<html>");
+fn a_backend_that_repeats_words_about_a_certificate_speaks_of_the_data() {
+    let body = b"{\"error\":\"bad value: The SSL certificate error\"}";
+    for kind in ["application/json", "text/plain"] {
+        let headers = [("content-type", kind)];
+        let answer = http(400, &headers, body);
+        assert_eq!(
+            (answer.verdict, answer.cause),
+            (INVALID, Cause::Status(400))
+        );
+    }
+    assert_eq!(http(400, &[], body).verdict, INVALID);
+}
+
+#[test]
+fn a_page_for_people_is_no_word_about_the_data_nor_about_the_route() {
+    let answer = http(400, &PAGE, b"<html>");
     assert_eq!(
         (answer.verdict, answer.cause),
-        (Verdict::RefusedRoute, Cause::Status(400))
+        (Verdict::Failed, Cause::Status(400))
     );
-    let answer = not_grpc(400, &page, b"<html>");
+    let answer = not_grpc(400, &PAGE, b"<html>");
     assert_eq!(
         (answer.verdict, answer.cause),
-        (Verdict::RefusedRoute, Cause::NotGrpc(400))
+        (Verdict::Failed, Cause::NotGrpc(400))
     );
-    assert_eq!(not_grpc(400, &[], b"").verdict, Verdict::Failed);
     // The size is the data's, whoever says so.
-    let large = http(413, &page, b"<html>").verdict;
+    let large = http(413, &PAGE, b"<html>").verdict;
     assert_eq!(large, Verdict::RefusedData(RefusalReason::TooLarge));
 }
 
