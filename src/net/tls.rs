@@ -1,6 +1,7 @@
 //! Certificates, and the one HTTP client that is made with them.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, PoisonError, RwLock};
 use std::time::Duration;
@@ -51,10 +52,15 @@ pub enum TlsError {
 /// A client whose certificates may change while it lives: a mounted secret is
 /// changed without a restart.
 pub struct RenewedClient {
-    client: RwLock<Client>,
+    current: RwLock<Made>,
     make: Arc<Make>,
-    /// Without files there is nothing that could change.
-    has_files: bool,
+    settings: TlsSettings,
+}
+
+/// A client, and what was in the files that it was made with.
+struct Made {
+    client: Client,
+    digest: Option<u64>,
 }
 
 type Make = dyn Fn() -> Option<Client> + Send + Sync;
@@ -68,40 +74,78 @@ impl RenewedClient {
         settings: &TlsSettings,
         make: impl Fn() -> Result<Client, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
+        // Before they are used: what changes in between is then seen as changed.
+        let digest = settings.digest().ok();
+        let client = make()?;
         Ok(Self {
-            client: RwLock::new(make()?),
+            current: RwLock::new(Made { client, digest }),
             make: Arc::new(move || make().ok()),
-            has_files: *settings != TlsSettings::default(),
+            settings: settings.clone(),
         })
     }
 
     /// The client as it is now.
     pub fn get(&self) -> Client {
-        let client = self.client.read();
-        client.unwrap_or_else(PoisonError::into_inner).clone()
+        let current = self.current.read();
+        let current = current.unwrap_or_else(PoisonError::into_inner);
+        current.client.clone()
     }
 
     /// There was no connection, it broke, or the answer [may be about our
     /// certificate](may_be_of_certificate). These may be out of date, so the next
-    /// request is made with those that are there now. What cannot be used, as it
-    /// is half written, is left alone.
+    /// request is made with those that are there now. If they are as before, the
+    /// client stays, with its connections. What cannot be used, as it is half
+    /// written, is left alone.
     pub async fn renew(&self) {
-        if !self.has_files {
+        // Without files there is nothing that could change.
+        if self.settings == TlsSettings::default() {
             return;
         }
-        let make = Arc::clone(&self.make);
-        let made = tokio::task::spawn_blocking(move || make());
-        if let Ok(Ok(Some(client))) = tokio::time::timeout(RENEWAL_TIME_MAX, made).await {
-            *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
+        let (make, settings, before) =
+            (Arc::clone(&self.make), self.settings.clone(), self.digest());
+        let made = tokio::task::spawn_blocking(move || {
+            let digest = Some(settings.digest().ok()?);
+            let client = (digest != before).then(|| make())??;
+            Some(Made { client, digest })
+        });
+        if let Ok(Ok(Some(made))) = tokio::time::timeout(RENEWAL_TIME_MAX, made).await {
+            let current = self.current.write();
+            let mut current = current.unwrap_or_else(PoisonError::into_inner);
+            // Of several requests that failed together the first has renewed it.
+            if current.digest != made.digest {
+                *current = made;
+            }
         }
+    }
+
+    fn digest(&self) -> Option<u64> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).digest
+    }
+}
+
+impl TlsSettings {
+    /// Tells what is in the files from what was.
+    fn digest(&self) -> Result<u64, TlsError> {
+        let Self {
+            ca_file,
+            client_certificate_file,
+            client_key_file,
+        } = self;
+        let mut hasher = DefaultHasher::new();
+        for path in [ca_file, client_certificate_file, client_key_file] {
+            let content = path.as_deref().map(read).transpose()?;
+            content.hash(&mut hasher);
+        }
+        Ok(hasher.finish())
     }
 }
 
 impl fmt::Debug for RenewedClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { has_files, .. } = self;
+        let Self { settings, .. } = self;
         f.debug_struct("RenewedClient")
-            .field("has_files", has_files)
+            .field("settings", settings)
             .finish_non_exhaustive()
     }
 }
@@ -179,4 +223,85 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
             error,
         })?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    /// A client with files of a folder, and how often it was made. Whether it can
+    /// be is for a file to say that it does not know of.
+    fn renewed(folder: &Path) -> (RenewedClient, Arc<AtomicUsize>) {
+        let path = |name: &str| Some(folder.join(name));
+        let settings = TlsSettings {
+            ca_file: path("ca"),
+            client_certificate_file: path("certificate"),
+            client_key_file: path("key"),
+        };
+        let times = Arc::new(AtomicUsize::new(0));
+        let (made, usable) = (Arc::clone(&times), folder.join("usable"));
+        let make = move || {
+            made.fetch_add(1, Relaxed);
+            usable.exists().then(Client::new).ok_or("half written")
+        };
+        install_provider();
+        (RenewedClient::new(&settings, make).unwrap(), times)
+    }
+
+    #[tokio::test]
+    async fn a_client_is_made_anew_when_a_file_has_changed_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        for name in ["ca", "certificate", "key", "usable"] {
+            write(name, "one");
+        }
+        let (client, times) = renewed(folder.path());
+        for (n, name) in ["ca", "certificate", "key"].into_iter().enumerate() {
+            client.renew().await;
+            client.renew().await;
+            assert_eq!(times.load(Relaxed), n + 1, "before {name}");
+            write(name, "two");
+            client.renew().await;
+            assert_eq!(times.load(Relaxed), n + 2, "{name}");
+        }
+        client.renew().await;
+        assert_eq!(times.load(Relaxed), 4);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_yet_is_tried_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["ca", "certificate", "key", "usable"] {
+            fs::write(path(name), "one").unwrap();
+        }
+        let (client, times) = renewed(folder.path());
+        fs::remove_file(path("key")).unwrap();
+        client.renew().await;
+        assert_eq!(times.load(Relaxed), 1, "a file is missing");
+        fs::write(path("key"), "two").unwrap();
+        fs::remove_file(path("usable")).unwrap();
+        client.renew().await;
+        fs::write(path("usable"), "").unwrap();
+        client.renew().await;
+        assert_eq!(times.load(Relaxed), 3);
+        client.renew().await;
+        assert_eq!(times.load(Relaxed), 3);
+    }
+
+    #[tokio::test]
+    async fn without_files_nothing_is_made_anew() {
+        let times = Arc::new(AtomicUsize::new(0));
+        let made = Arc::clone(&times);
+        let make = move || {
+            made.fetch_add(1, Relaxed);
+            client_builder(&TlsSettings::default()).unwrap().build()
+        };
+        let client = RenewedClient::new(&TlsSettings::default(), make).unwrap();
+        client.renew().await;
+        assert_eq!(times.load(Relaxed), 1);
+    }
 }
