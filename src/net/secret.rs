@@ -53,9 +53,9 @@ impl Secret {
             let Some(cut) = text.strip_suffix(CUT_MARK) else {
                 continue;
             };
-            let begins = (CUT_BYTES_MIN..word.len()).rev();
-            let mut begins = begins.filter_map(|end| word.get(..end));
-            if let Some(kept) = begins.find_map(|begin| cut.strip_suffix(begin)) {
+            let mut lengths = (CUT_BYTES_MIN..word.len()).rev();
+            if let Some(length) = lengths.find(|length| ends_with_begin(cut, word, *length)) {
+                let kept = &cut[..cut.len() - length];
                 *text = format!("{kept}{HIDDEN}{CUT_MARK}");
             }
         }
@@ -71,6 +71,14 @@ fn hide_word(word: &str, text: &mut String) {
     for begin in places.into_iter().rev() {
         text.replace_range(begin..begin + word.len(), HIDDEN);
     }
+}
+
+/// Whether a text ends with so many bytes of the beginning of a word, in whatever
+/// case.
+fn ends_with_begin(text: &str, word: &str, bytes: usize) -> bool {
+    let begin = word.get(..bytes);
+    let end = text.len().checked_sub(bytes).and_then(|at| text.get(at..));
+    matches!((begin, end), (Some(begin), Some(end)) if begin.eq_ignore_ascii_case(end))
 }
 
 const HIDDEN: &str = "[secret]";
@@ -179,7 +187,12 @@ mod tests {
             ("ünd HUNTER2-Key, Hunter2-keY", "ünd [secret], [secret]"),
             ("what is hunter2-k…", "what is [secret]…"),
             ("what is hunt…", "what is [secret]…"),
+            ("what is HUNTER2-k…", "what is [secret]…"),
+            ("Hunt…", "[secret]…"),
             ("what is hun…", "what is hun…"),
+            ("unt…", "unt…"),
+            ("ündhunt…", "ünd[secret]…"),
+            ("what is üunt…", "what is üunt…"),
             ("what is hunter2-k", "what is hunter2-k"),
             ("", ""),
         ] {
