@@ -139,7 +139,7 @@ pub const HEALTH_ANSWER_BYTES_MAX: usize = 1024;
 pub const OUTBOX_BODIES_MAX: usize = 65_536;
 
 /// Pages of metrics that are being read at once. Beyond it the newest one serves for
-/// longer; then those who read the oldest one are cut off.
+/// longer; then those who have read theirs for longest are cut off, unless that is very short.
 pub const PAGES_MAX: usize = 2;
 
 /// Connections to the API; as above.

@@ -14,8 +14,8 @@ use super::page::{Crowded, Page};
 use super::{Ask, accept};
 use crate::limits::ADMIN_CONNECTIONS_MAX;
 use crate::metrics::exposition::{Exposition, Form};
-use crate::net::clock::now;
 use crate::net::serve::{Body, Hangup, ServeLimits, WhenFull, serve, text, whole};
+use crate::net::steady::SteadyClock;
 
 /// What the listener shows.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub struct ProbesSettings {
 #[derive(Debug, Clone)]
 pub struct Probes {
     page: Arc<Page>,
+    clock: SteadyClock,
     asks: mpsc::Sender<Ask>,
     ready: Arc<AtomicBool>,
 }
@@ -43,6 +44,9 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 /// Slow readers of old pages are gone far sooner.
 const PAGE_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long until it is seen that a reader is done, and has left room.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// A main loop that takes longer than this to answer counts as hung.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -51,6 +55,7 @@ impl Probes {
     pub fn new(settings: ProbesSettings) -> Self {
         Self {
             page: Arc::new(Page::new(settings.metrics)),
+            clock: SteadyClock::start(),
             asks: settings.asks,
             ready: settings.ready,
         }
@@ -107,15 +112,18 @@ impl Probes {
         response
     }
 
-    /// The page, once there is room for it: those who read the oldest one make it.
+    /// The page, once there is room for it: those who have read theirs for longest
+    /// make it.
     async fn page(&self, form: Form, reader: &Hangup) -> Option<Bytes> {
         loop {
-            let (page, reader) = (Arc::clone(&self.page), reader.clone());
-            let text = move || page.text(form, now(), &reader);
+            let (page, clock, reader) = (Arc::clone(&self.page), self.clock, reader.clone());
+            let text = move || page.text(form, || clock.now(), &reader);
             // A page that panics is none.
             match tokio::task::spawn_blocking(text).await.ok()? {
                 Ok(page) => return Some(page),
-                Err(Crowded(readers)) => {
+                // Some may be done before.
+                Err(Crowded::For(time)) => tokio::time::sleep(time.min(LOOK_AGAIN)).await,
+                Err(Crowded::Until(readers)) => {
                     tracing::debug!("readers of a page of metrics are too slow, and make room");
                     for slow in &readers {
                         slow.hang_up();
@@ -150,6 +158,7 @@ impl Probes {
 mod tests {
     use http::header::{ACCEPT, CONTENT_TYPE};
     use http_body_util::BodyExt;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::limits::Limits;
@@ -231,6 +240,27 @@ mod tests {
             let page = answer.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(page.ends_with(b"\n# EOF\n"), is_open);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_a_page_waits_until_slow_readers_have_had_their_time() {
+        let (probes, _asked, _) = probes();
+        let begin = Instant::now();
+        let (first, mut hung_up) = Hangup::channel();
+        let first = probes.page(Form::OpenMetrics, &first).await.unwrap();
+        tokio::time::advance(Duration::from_millis(260)).await;
+        let (second, kept) = Hangup::channel();
+        let second = probes.page(Form::OpenMetrics, &second).await.unwrap();
+        let cut = tokio::spawn(async move {
+            hung_up.wait_for(|hung_up| *hung_up).await.unwrap();
+            drop(first);
+            Instant::now()
+        });
+        let (reader, _kept) = Hangup::channel();
+        assert!(probes.page(Form::Classic, &reader).await.is_some());
+        assert!(cut.await.unwrap() >= begin + Duration::from_secs(2));
+        assert!(!*kept.borrow(), "the other one reads on");
+        drop(second);
     }
 
     #[tokio::test]

@@ -9,7 +9,6 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::ExportSettings;
-use super::clock::Clock;
 use super::plan::{Fate, Next, Plan, PlanSettings};
 use super::report::Report;
 use super::sender::{ExportError, Sender};
@@ -18,6 +17,7 @@ use super::tally::ExportTally;
 use super::verdict::{Answer, Verdict};
 use crate::metrics::export::RefusalReason;
 use crate::net::clock::now;
+use crate::net::steady::SteadyClock;
 use crate::store::outbox::{BodyId, Packed, TakeError};
 use crate::store::{Outbox, Quarantine, StoreFailed};
 use crate::wire::time::Time;
@@ -60,7 +60,7 @@ impl Exporter {
             settling: JoinSet::new(),
             halving: Arc::default(),
             disk_due: None,
-            clock: Clock::start(),
+            clock: SteadyClock::start(),
             outbox,
             quarantine,
             tally,
@@ -94,7 +94,7 @@ struct Work {
     quarantine: Option<Arc<Quarantine>>,
     tally: Arc<ExportTally>,
     report: Report,
-    clock: Clock,
+    clock: SteadyClock,
 }
 
 /// A request that has come to its end, or that did not begin.

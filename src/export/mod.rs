@@ -16,7 +16,6 @@
 
 pub mod advice;
 pub mod cause;
-mod clock;
 pub mod delivery;
 pub mod exporter;
 mod grpc;

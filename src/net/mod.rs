@@ -9,6 +9,7 @@
 //! - [`loopback`]: this machine, as it calls itself, to which no proxy is a way
 //! - [`percent`]: percent signs in what others write
 //! - [`retry_after`]: how long a server asks to be left alone
+//! - `steady`: a clock that nobody sets
 //! - [`serve`]: the server behind the listeners, bounded in every direction
 
 pub mod backoff;
@@ -19,4 +20,5 @@ pub mod percent;
 pub mod retry_after;
 pub mod secret;
 pub mod serve;
+pub(crate) mod steady;
 pub mod tls;
