@@ -8,9 +8,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::outlive::{Life, frames};
-use crate::admin::{Ask, RunsQuery};
+use crate::admin::{Ask, RunsPage, RunsQuery};
 use crate::source::FeedNews;
 use crate::store::files::{Files, Memory, StoreFile};
+use crate::trace::batch::Batch;
 
 /// Longer than this nothing takes, unless it hangs for good.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,45 +86,125 @@ impl Files for Gated {
     }
 }
 
+/// A life of which a run is open, and everything so far is safe.
+async fn with_an_open_run(files: &Gated) -> Life {
+    let mut life = Life::begin(files).await.unwrap();
+    life.hear_one(FeedNews::Connected).await.unwrap();
+    // As many as it takes for a run to be open.
+    for (_, frame) in frames().into_iter().take(5) {
+        life.hear_one(FeedNews::Bytes(frame)).await.unwrap();
+    }
+    // No checkpoint waits for spans that are not stored yet.
+    let (_, mut nobody) = mpsc::channel(1);
+    life.engine.parts.core.handle_drain();
+    life.engine.give_all(&mut nobody).await;
+    let through = life.engine.given_through;
+    let export = life.engine.parts.export.as_mut().unwrap();
+    let stored = export.durable_through.wait_for(|stored| *stored >= through);
+    drop(timeout(PATIENCE, stored).await.unwrap().unwrap());
+    life.engine.settle(&mut nobody).await.unwrap();
+    life
+}
+
+/// Something that no checkpoint holds yet.
+fn tell_something_new(life: &mut Life) {
+    let core = &mut life.engine.parts.core;
+    core.handle_clock_set(crate::net::clock::now());
+}
+
+async fn is_told_thrice_that_it_lives(asks: &mpsc::Sender<Ask>) {
+    for _ in 0..3 {
+        let (reply, alive) = oneshot::channel();
+        asks.send(Ask::Alive(reply)).await.unwrap();
+        alive.await.unwrap();
+    }
+}
+
+async fn ask_for_runs(asks: &mpsc::Sender<Ask>) -> oneshot::Receiver<RunsPage> {
+    let (reply, page) = oneshot::channel();
+    let query = RunsQuery {
+        state: None,
+        workflow: None,
+        limit: 1,
+    };
+    asks.send(Ask::Runs(query, reply)).await.unwrap();
+    page
+}
+
+/// What came of both, unless the one waits for the disk and the other for it.
+async fn both<A, B>(
+    files: &Gated,
+    a: impl Future<Output = A>,
+    b: impl Future<Output = B>,
+) -> (A, B) {
+    let both = timeout(PATIENCE, async { tokio::join!(a, b) }).await;
+    files.open_up();
+    both.expect("it does not wait for the disk")
+}
+
 #[tokio::test]
 async fn it_lives_while_the_disk_hangs_at_a_checkpoint_and_answers_the_rest_afterwards() {
     for step in [Step::Create, Step::Rename] {
         let files = Gated::default();
-        let mut life = Life::begin(&files).await.unwrap();
+        let mut life = with_an_open_run(&files).await;
         let (asks, mut asked) = mpsc::channel(1);
-        life.hear_one(FeedNews::Connected).await.unwrap();
-        // As many as it takes for a run to be open.
-        for (_, frame) in frames().into_iter().take(5) {
-            life.hear_one(FeedNews::Bytes(frame)).await.unwrap();
-        }
-        // Something that no checkpoint holds yet.
-        life.engine
-            .parts
-            .core
-            .handle_clock_set(crate::net::clock::now());
+        tell_something_new(&mut life);
         files.shut(step);
         let questions = async {
             files.0.reached.notified().await;
-            let (reply, page) = oneshot::channel();
-            let query = RunsQuery {
-                state: None,
-                workflow: None,
-                limit: 1,
-            };
-            asks.send(Ask::Runs(query, reply)).await.unwrap();
-            for _ in 0..3 {
-                let (reply, alive) = oneshot::channel();
-                asks.send(Ask::Alive(reply)).await.unwrap();
-                alive.await.unwrap();
-            }
+            let page = ask_for_runs(&asks).await;
+            is_told_thrice_that_it_lives(&asks).await;
             files.open_up();
             page.await.unwrap()
         };
         let settled = life.engine.settle(&mut asked);
-        let both = timeout(PATIENCE, async { tokio::join!(settled, questions) }).await;
-        files.open_up();
-        let (settled, page) = both.expect("it does not wait for the disk");
+        let (settled, page) = both(&files, settled, questions).await;
         settled.unwrap();
         assert_eq!(page.runs.len(), 1, "{step:?}");
     }
+}
+
+#[tokio::test]
+async fn it_lives_while_the_disk_hangs_at_the_last_checkpoint() {
+    for step in [Step::Create, Step::Rename] {
+        let files = Gated::default();
+        let mut life = with_an_open_run(&files).await;
+        let (asks, mut asked) = mpsc::channel(1);
+        tell_something_new(&mut life);
+        files.shut(step);
+        let questions = async {
+            files.0.reached.notified().await;
+            is_told_thrice_that_it_lives(&asks).await;
+            files.open_up();
+        };
+        let saved = life.engine.save_last(&mut asked);
+        both(&files, saved, questions).await.0.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn it_lives_while_the_last_batches_wait_to_be_packed_and_answers_the_rest_afterwards() {
+    let files = Gated::default();
+    let mut life = with_an_open_run(&files).await;
+    let (asks, mut asked) = mpsc::channel(1);
+    // A packer that has one, and waits for the disk with another.
+    let (batches, mut packer) = mpsc::channel(1);
+    batches.try_send(Batch::new(Vec::new(), 0)).unwrap();
+    life.engine.parts.export.as_mut().unwrap().batches = Some(batches);
+    for (_, frame) in frames().into_iter().skip(5) {
+        life.hear_one(FeedNews::Bytes(frame)).await.unwrap();
+    }
+    life.engine.parts.core.handle_drain();
+    let questions = async {
+        let page = ask_for_runs(&asks).await;
+        is_told_thrice_that_it_lives(&asks).await;
+        // Its own, and then as many as there are.
+        packer.recv().await.unwrap();
+        packer.recv().await.unwrap();
+        packer.close();
+        page.await.unwrap()
+    };
+    let given = life.engine.give_all(&mut asked);
+    let ((), page) = both(&files, given, questions).await;
+    assert_eq!(page.runs.len(), 1);
 }

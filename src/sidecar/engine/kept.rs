@@ -12,6 +12,22 @@ use crate::net::clock::now;
 use crate::sidecar::safety::Safety;
 use crate::store::StoreFailed;
 
+/// Waits for this. The disk may take its time, and others want to know that we
+/// live.
+async fn alive_during<T>(
+    asks: &mut mpsc::Receiver<Ask>,
+    done: impl Future<Output = T>,
+    mut hear: impl FnMut(Ask),
+) -> T {
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            done = &mut done => break done,
+            Some(ask) = asks.recv() => hear(ask),
+        }
+    }
+}
+
 /// Questions about what is just being written down: they wait until it is.
 #[derive(Debug, Default)]
 struct PutOff {
@@ -19,22 +35,6 @@ struct PutOff {
 }
 
 impl PutOff {
-    /// Waits for this. The disk may take its time, and others want to know that
-    /// we live.
-    async fn alive_during<T>(
-        &mut self,
-        asks: &mut mpsc::Receiver<Ask>,
-        done: impl Future<Output = T>,
-    ) -> T {
-        tokio::pin!(done);
-        loop {
-            tokio::select! {
-                done = &mut done => break done,
-                Some(ask) = asks.recv() => self.hear(ask),
-            }
-        }
-    }
-
     fn hear(&mut self, ask: Ask) {
         match ask {
             // Whoever no longer waits for the answer does not get it.
@@ -62,14 +62,7 @@ impl Engine {
         }
         let keeper = safety.keeper();
         let append = async move { keeper.append(entries).await };
-        tokio::pin!(append);
-        let written = loop {
-            // The disk may take its time, and others want to know that we live.
-            tokio::select! {
-                written = &mut append => break written,
-                Some(ask) = asks.recv() => self.answer(ask),
-            }
-        };
+        let written = alive_during(asks, append, |ask| self.answer(ask)).await;
         let parts = &mut self.parts;
         match &mut parts.safety {
             Some(safety) => safety.appended(written, &mut parts.core),
@@ -96,14 +89,14 @@ impl Engine {
             {
                 let through = self.given_through;
                 let saved = safety.save(&mut parts.core, &parts.metrics, through);
-                put_off.alive_during(asks, saved).await?;
+                alive_during(asks, saved, |ask| put_off.hear(ask)).await?;
             }
         }
         let durable = self.durable_through();
         let parts = &mut self.parts;
         if let Some(safety) = &mut parts.safety {
             let installed = safety.install(durable, &mut parts.core, now());
-            put_off.alive_during(asks, installed).await?;
+            alive_during(asks, installed, |ask| put_off.hear(ask)).await?;
         }
         for ask in put_off.asks {
             self.answer(ask);
@@ -111,9 +104,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives the last batches away, whose packer may have to wait for the disk.
+    pub(super) async fn give_all(&mut self, asks: &mut mpsc::Receiver<Ask>) {
+        let mut put_off = PutOff::default();
+        let given = self.give_out(Amount::All);
+        alive_during(asks, given, |ask| put_off.hear(ask)).await;
+        for ask in put_off.asks {
+            self.answer(ask);
+        }
+    }
+
     /// The last checkpoint, if all that it needs is stored: it saves the next
-    /// start the reading of the journal.
-    pub(super) async fn save_last(&mut self) -> Result<(), StoreFailed> {
+    /// start the reading of the journal. Questions about runs come too late.
+    pub(super) async fn save_last(
+        &mut self,
+        asks: &mut mpsc::Receiver<Ask>,
+    ) -> Result<(), StoreFailed> {
+        let mut put_off = PutOff::default();
+        alive_during(asks, self.write_last(), |ask| put_off.hear(ask)).await
+    }
+
+    async fn write_last(&mut self) -> Result<(), StoreFailed> {
         let durable = self.durable_through();
         let parts = &mut self.parts;
         let Some(safety) = &mut parts.safety else {

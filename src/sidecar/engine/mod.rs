@@ -253,7 +253,7 @@ impl Engine {
             self.parts.core.handle_no_more_answers(now());
         }
         self.parts.core.handle_drain();
-        self.give_out(Amount::All).await;
+        self.give_all(&mut asks).await;
         if let Some(export) = &mut self.parts.export {
             export.batches = None;
         }
@@ -266,7 +266,7 @@ impl Engine {
             }
         }
         self.tell_export(now());
-        self.save_last().await
+        self.save_last(&mut asks).await
     }
 
     /// Puts what was heard into safety, and gives away what came of it.
