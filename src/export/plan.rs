@@ -11,7 +11,8 @@
 //!   not stand in the way of the others. Whether it is the backend or the body
 //!   shows in whether others were taken meanwhile: then only the body rests.
 //! - When the sender or the route is refused, everything rests as well, and is
-//!   probed at a steady pace, with the oldest body.
+//!   probed in the same way at a steady pace: who answers so may mean one body
+//!   alone, as a filter does that dislikes a text. It is never suspected for it.
 //! - A body that the backend refuses is halved; so is one whose time runs out, or
 //!   at which the backend fails, again and again while others are taken.
 //! - A probe that is answered shows that all is well: everything goes on at once.
@@ -166,10 +167,10 @@ impl Plan {
                 self.go_on_after(id, now);
                 return Fate::Refused(*reason);
             }
-            Verdict::RefusedRoute => {
-                self.shut(id, now.plus(self.settings.probe_wait));
-                return Fate::GivenBack;
-            }
+            Verdict::RefusedRoute => Failure {
+                wait: Some(self.settings.probe_wait),
+                ..Failure::default()
+            },
             Verdict::Retry { after } => Failure {
                 asked: *after,
                 ..Failure::default()
@@ -245,7 +246,7 @@ impl Plan {
             let wait = failure
                 .wait
                 .unwrap_or_else(|| self.backoff.next(failure.asked, RETRY_AFTER_MAX));
-            self.shut(id, now.plus(wait));
+            self.gate = Gate::Shut(now.plus(wait));
             // With nothing else to try it is the next probe.
             own.min(wait)
         } else {
@@ -265,12 +266,6 @@ impl Plan {
             self.gate = Gate::Open;
             self.backoff.reset();
             self.all_due(now);
-        }
-    }
-
-    fn shut(&mut self, id: BodyId, until: Time) {
-        if self.may_shut(id) {
-            self.gate = Gate::Shut(until);
         }
     }
 

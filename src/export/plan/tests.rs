@@ -316,19 +316,19 @@ fn a_wait_that_is_asked_for_has_a_bound() {
 fn a_refused_sender_pauses_everything_and_is_probed_once_a_while() {
     let mut bench = Bench::with(&["a", "b", "c", "d"]);
     bench.send();
-    assert_eq!(bench.answer("a", Verdict::RefusedRoute), Fate::GivenBack);
+    assert_eq!(bench.answer("a", Verdict::RefusedRoute), Fate::Kept);
     bench.answer_all(Verdict::RefusedRoute);
-    for _ in 0..10 {
+    for probe in ["d", "a", "b", "c", "d", "a"] {
         bench.nothing_goes_for(SETTINGS.probe_wait);
         bench.pass(SETTINGS.probe_wait);
-        assert_eq!(bench.send(), ["a"], "one, the oldest");
-        bench.answer("a", Verdict::RefusedRoute);
+        assert_eq!(bench.send(), [probe], "one, the least tried");
+        bench.answer(probe, Verdict::RefusedRoute);
     }
     assert!(bench.plan.is_paused());
     bench.pass(SETTINGS.probe_wait);
     bench.send();
-    bench.answer("a", TAKEN);
-    assert_eq!(bench.send(), ["b", "c", "d"]);
+    bench.answer("b", TAKEN);
+    assert_eq!(bench.send(), ["a", "c", "d"]);
 }
 
 #[test]
@@ -422,6 +422,22 @@ fn a_body_that_fails_again_and_again_while_others_pass_is_halved() {
 }
 
 #[test]
+fn a_body_at_which_the_sender_is_refused_is_never_suspected_however_many_others_are_taken() {
+    let mut bench = Bench::with(&["ab"]);
+    for _ in 0..100 {
+        bench.push("-");
+        run(&mut bench, MINUTE, |letters| match letters {
+            "-" => TAKEN,
+            _ => Verdict::RefusedRoute,
+        });
+        bench.pass(MINUTE);
+    }
+    assert_eq!(bench.dropped, []);
+    assert_eq!(bench.taken.len(), 100);
+    assert_eq!(bench.outbox.status().batches, 1, "it is whole");
+}
+
+#[test]
 fn what_could_not_be_recorded_is_sent_again_after_a_while() {
     let mut bench = Bench::with(&["a"]);
     bench.send();
@@ -468,7 +484,7 @@ fn when_none_is_taken_for_hours_it_is_the_backend_and_no_data_is_condemned() {
 
 #[test]
 fn a_body_that_the_backend_fails_at_stands_in_nobodys_way_and_is_not_condemned() {
-    for verdict in [Verdict::Failed, RETRY] {
+    for verdict in [Verdict::Failed, RETRY, Verdict::RefusedRoute] {
         let mut bench = Bench::with(&["x", "a", "b", "c", "d", "e"]);
         run(&mut bench, MINUTE * 30, |letters| {
             if letters == "x" { verdict } else { TAKEN }
