@@ -24,8 +24,8 @@ const IDLE: Duration = Duration::from_secs(20);
 const STEADY: Duration = Duration::from_secs(30);
 const EVENTS_A_SECOND: [u32; 2] = [100, 1_000];
 const OPEN_RUNS: usize = 10_000;
-/// A task that writes, a tool that it called, and some of its chunks.
-const EVENTS_OF_OPEN_RUN: usize = 40;
+/// A task that has ended and another that writes.
+const EVENTS_OF_OPEN_RUN: usize = 100;
 
 fn main() {
     idle();
