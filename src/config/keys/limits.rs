@@ -52,7 +52,7 @@ keys! {
         .changed_by(TUNER);
     OPEN_RUNS_BYTES_MAX: Bytes = key("limits.open_runs_bytes_max", bytes(MIB, 64 * GIB))
         .default("64MiB")
-        .effect("What all open runs together may hold. Beyond it chunk texts go first, then chunk events, then the longest silent run is closed.")
+        .effect("What all open runs together may hold. Beyond it chunk texts go first, then chunk events and notes, then what is remembered of ended tasks, then the longest silent run is closed.")
         .changed_by(TUNER);
     OPEN_NODES_MAX: Count = key("limits.open_nodes_max", count(16, 1_000_000))
         .default("4096")
