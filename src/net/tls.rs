@@ -3,10 +3,10 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once, PoisonError, RwLock};
+use std::sync::{Arc, Once, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Response};
 
 /// A larger file of certificates is none.
 const PEM_BYTES_MAX: u64 = 4 << 20;
@@ -86,9 +86,15 @@ impl RenewedClient {
 
     /// The client as it is now.
     pub fn get(&self) -> Client {
-        let current = self.current.read();
-        let current = current.unwrap_or_else(PoisonError::into_inner);
-        current.client.clone()
+        self.current().client.clone()
+    }
+
+    /// What came of a request: see [`Self::renew`] for when it looks for others.
+    pub async fn renew_after(&self, sent: &reqwest::Result<Response>) {
+        let is_fine = |answer: &Response| !may_be_of_certificate(answer.status().as_u16());
+        if !sent.as_ref().is_ok_and(is_fine) {
+            self.renew().await;
+        }
     }
 
     /// There was no connection, it broke, or the answer [may be about our
@@ -101,8 +107,8 @@ impl RenewedClient {
         if self.settings == TlsSettings::default() {
             return;
         }
-        let (make, settings, before) =
-            (Arc::clone(&self.make), self.settings.clone(), self.digest());
+        let (make, settings) = (Arc::clone(&self.make), self.settings.clone());
+        let before = self.current().digest;
         let made = tokio::task::spawn_blocking(move || {
             let digest = Some(settings.digest().ok()?);
             let client = (digest != before).then(|| make())??;
@@ -118,9 +124,9 @@ impl RenewedClient {
         }
     }
 
-    fn digest(&self) -> Option<u64> {
+    fn current(&self) -> RwLockReadGuard<'_, Made> {
         let current = self.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).digest
+        current.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

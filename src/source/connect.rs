@@ -9,7 +9,7 @@ use super::wording::Asked;
 use super::{FeedScope, LossKind, SourceError, SourceSettings};
 use crate::net::clock::now;
 use crate::net::secret::Secret;
-use crate::net::tls::{RenewedClient, may_be_of_certificate};
+use crate::net::tls::RenewedClient;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -97,20 +97,13 @@ impl Connector {
         let within = self.settings.connect_time_max;
         let request = self.client.get().get(url.clone());
         let request = request.headers(head(asked.token, cursor));
-        let response = match tokio::time::timeout(within, request.send()).await {
-            Err(_) => return Err(unreachable(asked.no_answer(within))),
-            Ok(Err(error)) => {
-                self.client.renew().await;
-                return Err(unreachable(asked.unreachable(&error)));
-            }
-            Ok(Ok(response)) => response,
-        };
-        let status = response.status();
-        let verdict = judge(asked, status, response.headers(), now());
-        if verdict.is_err() && may_be_of_certificate(status.as_u16()) {
-            self.client.renew().await;
-        }
-        verdict.map(|()| response)
+        let sent = tokio::time::timeout(within, request.send())
+            .await
+            .map_err(|_| unreachable(asked.no_answer(within)))?;
+        self.client.renew_after(&sent).await;
+        let response = sent.map_err(|error| unreachable(asked.unreachable(&error)))?;
+        judge(asked, response.status(), response.headers(), now())?;
+        Ok(response)
     }
 }
 

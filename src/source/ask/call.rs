@@ -12,7 +12,7 @@ use super::said::Trouble;
 use crate::net::clock::now;
 use crate::net::retry_after::retry_after;
 use crate::net::secret::Secret;
-use crate::net::tls::{RenewedClient, may_be_of_certificate};
+use crate::net::tls::RenewedClient;
 use crate::source::server::{self, Server};
 use crate::source::wording::{self, Asked};
 use crate::source::{FeedScope, SourceError, SourceSettings};
@@ -122,25 +122,15 @@ impl Caller {
     async fn ask_with(&self, target: &str, asked: Asked<'_>) -> Got {
         let url = self.server.address(target);
         let request = self.client.get().get(url).headers(head(asked.token));
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => {
-                self.client.renew().await;
-                return match error.is_connect() {
-                    true => away(asked.unreachable(&error)),
-                    false => Got::Failed(None),
-                };
-            }
-        };
-        let status = response.status();
-        match judge(asked, status, response.headers()) {
-            Ok(()) => self.body(response, asked).await,
-            Err(got) => {
-                if may_be_of_certificate(status.as_u16()) {
-                    self.client.renew().await;
-                }
-                got
-            }
+        let sent = request.send().await;
+        self.client.renew_after(&sent).await;
+        match sent {
+            Ok(response) => match judge(asked, response.status(), response.headers()) {
+                Ok(()) => self.body(response, asked).await,
+                Err(got) => got,
+            },
+            Err(error) if error.is_connect() => away(asked.unreachable(&error)),
+            Err(_) => Got::Failed(None),
         }
     }
 
