@@ -43,6 +43,9 @@ pub(super) struct Sender {
     /// All headers, but for those that depend on the body.
     pub(super) headers: HeaderMap,
     settings: ExportSettings,
+    /// What the other side is sent and must not be quoted with: values of headers
+    /// and of the query.
+    secrets: Vec<Secret>,
     /// Whether there was an answer, ever.
     was_answered: AtomicBool,
 }
@@ -64,14 +67,13 @@ impl Sender {
                 headers.insert("grpc-timeout", grpc::timeout(settings.timeout));
             }
         }
+        let of = settings.clone();
         Ok(Self {
-            client: {
-                let of = settings.clone();
-                RenewedClient::new(&settings.tls, move || client(&of, of.protocol))?
-            },
+            client: RenewedClient::new(&settings.tls, move || client(&of, of.protocol))?,
             url,
             headers,
             settings: settings.clone(),
+            secrets: secrets(settings),
             was_answered: AtomicBool::new(false),
         })
     }
@@ -79,11 +81,8 @@ impl Sender {
     /// One attempt. What is said of it holds none of our secrets.
     pub(super) async fn send(&self, packed: &Packed) -> Answer {
         let mut answer = self.attempt(packed).await;
-        for (_, secret) in &self.settings.headers {
+        for secret in &self.secrets {
             secret.hide_in(&mut answer.said);
-        }
-        for (_, value) in self.settings.endpoint.query_pairs() {
-            Secret::new(value).hide_in(&mut answer.said);
         }
         answer
     }
@@ -146,6 +145,13 @@ impl fmt::Debug for Sender {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
+}
+
+fn secrets(settings: &ExportSettings) -> Vec<Secret> {
+    let headers = settings.headers.iter().map(|(_, secret)| secret.clone());
+    let query = settings.endpoint.query_pairs();
+    let query = query.map(|(_, value)| Secret::new(value));
+    headers.chain(query).collect()
 }
 
 /// A client for this protocol.
