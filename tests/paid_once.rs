@@ -10,9 +10,9 @@ use runtrail::core::{Core, CoreSettings, Part};
 use runtrail::metrics::delta::Delta;
 use runtrail::run::outputs::GapCause;
 use runtrail::run::table::NoAnswer;
-use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
 use serde_json::{Value, json};
+use support::by_hand::{named, page};
 use support::trace::{attribute, spans};
 use support::{Feed, Line, batches, core, settings, sse, usage};
 
@@ -105,19 +105,7 @@ fn crashed() -> Feed {
 
 /// The log of a run from its beginning.
 fn log(feed: &Feed) -> String {
-    let events: Vec<Value> = feed.lines.iter().map(|line| line.logged()).collect();
-    let last = feed.lines.last().map_or(0, |line| line.seq);
-    json!({"events": events, "complete": true, "has_more": false, "next_after_id": last})
-        .to_string()
-}
-
-fn run(feed: &Feed) -> RunRef<'_> {
-    RunRef {
-        project: Some(1),
-        workflow: feed.script.as_str().into(),
-        id: Some(feed.run.as_str().into()),
-        epoch: None,
-    }
+    page(feed, feed.lines.len(), true)
 }
 
 fn repairing() -> CoreSettings {
@@ -264,7 +252,7 @@ fn an_end_that_is_found_in_the_log_does_not_count_beside_its_repeat() {
     let mut core = core(repairing());
     core.handle_bytes(0, &sse(&feed.script, second_life, 1), Some(Time(1)));
     assert!(core.poll_summary().is_none(), "the run waits for its log");
-    core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(2));
+    core.handle_log_page(&named(&feed), 0, log(&feed).as_bytes(), Time(2));
     let came = Came::of(core);
     came.says((100, 10));
     let reads = came.spans.iter().filter(|span| span.name == "task read");
@@ -287,12 +275,12 @@ fn an_end_that_is_found_when_there_is_room_again_does_not_count_beside_its_repea
             // The log is read, or given up, while there is no room yet.
             core.handle_gap(0, GapCause::Lagged, Time(1));
             match gap {
-                0 => core.handle_log_refused(&run(&feed), NoAnswer::ForGood, Time(1)),
-                _ => core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(1)),
+                0 => core.handle_log_refused(&named(&feed), NoAnswer::ForGood, Time(1)),
+                _ => core.handle_log_page(&named(&feed), 0, log(&feed).as_bytes(), Time(1)),
             }
         }
         core.handle_room(true, Time(2));
-        core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(2));
+        core.handle_log_page(&named(&feed), 0, log(&feed).as_bytes(), Time(2));
         let mut came = Came::of(core);
         came.says((100, 10));
         came.spans.retain(|span| span.name == "task read");
@@ -313,7 +301,7 @@ fn what_is_doubted_and_told_by_a_log_while_there_is_no_room_counts_once() {
     core.handle_bytes(0, &sse(&feed.script, end, 1), Some(Time(1)));
     for (room, at) in [(false, 2), (true, 3)] {
         core.handle_room(room, Time(at));
-        core.handle_log_page(&run(&feed), 0, log(&feed).as_bytes(), Time(at));
+        core.handle_log_page(&named(&feed), 0, log(&feed).as_bytes(), Time(at));
     }
     Came::of(core).says((100, 10));
 }
@@ -324,7 +312,7 @@ fn a_log_that_cannot_be_had_makes_nothing_count_twice() {
     feed.end([1, 1, 1]);
     let mut core = core(repairing());
     core.handle_bytes(0, &feed.sse(1), Some(Time(1)));
-    core.handle_log_refused(&run(&feed), NoAnswer::ForGood, Time(2));
+    core.handle_log_refused(&named(&feed), NoAnswer::ForGood, Time(2));
     Came::of(core).says((100, 10));
 }
 
@@ -411,11 +399,11 @@ fn begun_again_within_the_log(feed: &Feed, mut first: Core) -> [Core; 2] {
                "next_after_id": last})
         .to_string()
     };
-    first.handle_log_page(&run(feed), 0, page(before, true).as_bytes(), Time(3));
+    first.handle_log_page(&named(feed), 0, page(before, true).as_bytes(), Time(3));
     first.handle_drain();
     let mut second = Core::restore(repairing(), first.save()).expect("our own");
     let rest = page(then, false);
-    second.handle_log_page(&run(feed), before[3].seq, rest.as_bytes(), Time(4));
+    second.handle_log_page(&named(feed), before[3].seq, rest.as_bytes(), Time(4));
     second.handle_drain();
     [first, second]
 }

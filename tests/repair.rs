@@ -8,9 +8,9 @@ mod support;
 use runtrail::core::{Core, CoreSettings};
 use runtrail::run::outputs::{GapCause, Wish};
 use runtrail::run::table::NoAnswer;
-use runtrail::wire::event::RunRef;
 use runtrail::wire::time::Time;
 use serde_json::{Value, json};
+use support::by_hand::named;
 use support::trace::{attribute, spans};
 use support::{Feed, Line, batches, core, settings, sse, usage};
 
@@ -21,15 +21,6 @@ fn repairing() -> Core {
         repair: true,
         ..settings(false)
     })
-}
-
-fn run(feed: &Feed) -> RunRef<'_> {
-    RunRef {
-        project: Some(1),
-        workflow: feed.script.as_str().into(),
-        id: Some(feed.run.as_str().into()),
-        epoch: None,
-    }
 }
 
 /// The row of a run that has this status.
@@ -73,7 +64,7 @@ fn an_end_of_a_task_that_was_lost_unnoticed_is_fetched_when_the_sums_differ() {
             after: 0
         }
     );
-    core.handle_log_page(&run(&feed), 0, log(&feed, 0).as_bytes(), Time(2));
+    core.handle_log_page(&named(&feed), 0, log(&feed, 0).as_bytes(), Time(2));
     let summary = core.poll_summary().expect("the run has ended");
     assert_eq!((summary.verified, summary.tasks.passed), ("match", 1));
     core.handle_end_of_runs();
@@ -104,12 +95,12 @@ fn a_run_that_fell_silent_is_asked_about_and_read_from_its_log_when_it_has_ended
         })
     );
     let row = row(&feed, "completed");
-    core.handle_row(&run(&feed), Some(row.as_bytes()), Time(3 * HOUR));
+    core.handle_row(&named(&feed), Some(row.as_bytes()), Time(3 * HOUR));
     assert!(matches!(
         core.poll_wish(),
         Some(Wish::ReadLog { after: 0, .. })
     ));
-    core.handle_log_page(&run(&feed), 0, log(&feed, 0).as_bytes(), Time(3 * HOUR));
+    core.handle_log_page(&named(&feed), 0, log(&feed, 0).as_bytes(), Time(3 * HOUR));
     let summary = core.poll_summary().expect("the run has ended");
     assert_eq!((summary.outcome, summary.verified), ("success", "match"));
 }
@@ -120,8 +111,8 @@ fn a_run_that_has_ended_without_a_log_ends_as_its_row_says() {
     let mut core = repairing();
     core.handle_bytes(0, &sse(&feed.script, &feed.lines[..2], 1), Some(Time(HOUR)));
     let row = row(&feed, "cancelled");
-    core.handle_row(&run(&feed), Some(row.as_bytes()), Time(2 * HOUR));
-    core.handle_log_refused(&run(&feed), NoAnswer::ForGood, Time(2 * HOUR));
+    core.handle_row(&named(&feed), Some(row.as_bytes()), Time(2 * HOUR));
+    core.handle_log_refused(&named(&feed), NoAnswer::ForGood, Time(2 * HOUR));
     let summary = core.poll_summary().expect("the run has ended");
     assert_eq!(summary.outcome, "cancelled");
     assert_eq!(core.open_runs(), 0);
@@ -168,12 +159,12 @@ fn a_page_that_nobody_waits_for_changes_nothing() {
         core.poll_wish(),
         Some(Wish::ReadLog { after: 0, .. })
     ));
-    core.handle_log_page(&run(&feed), 16, log(&feed, 16).as_bytes(), Time(HOUR));
+    core.handle_log_page(&named(&feed), 16, log(&feed, 16).as_bytes(), Time(HOUR));
     assert!(
         core.poll_summary().is_none(),
         "a page from the middle is not the one"
     );
-    core.handle_log_page(&run(&feed), 0, log(&feed, 0).as_bytes(), Time(HOUR));
+    core.handle_log_page(&named(&feed), 0, log(&feed, 0).as_bytes(), Time(HOUR));
     assert_eq!(
         core.poll_summary().expect("the run has ended").verified,
         "match"
@@ -212,14 +203,14 @@ fn what_an_earlier_page_held_is_not_taken_again_when_the_last_one_is_empty() {
     assert_eq!(asked_after(&mut core), Some(0));
     cut(&mut core, 5);
     let first = page(&feed.lines[..3]);
-    core.handle_log_page(&run(&feed), 0, first.as_bytes(), Time(6));
+    core.handle_log_page(&named(&feed), 0, first.as_bytes(), Time(6));
     assert_eq!(asked_after(&mut core), None, "more may be missed");
     core.handle_reconnect(0, Some(Time(7)));
     assert_eq!(asked_after(&mut core), Some(feed.lines[2].seq));
     // The server goes back to what was missed.
     core.handle_bytes(0, &sse(&feed.script, &feed.lines[1..3], 1), Some(Time(8)));
     let after = feed.lines[2].seq;
-    core.handle_log_page(&run(&feed), after, page(&[]).as_bytes(), Time(9));
+    core.handle_log_page(&named(&feed), after, page(&[]).as_bytes(), Time(9));
     core.handle_bytes(0, &sse(&feed.script, &feed.lines[3..], 1), Some(Time(10)));
     let summary = core.poll_summary().expect("the run has ended");
     assert_eq!((summary.verified, summary.tasks.total), ("match", 1));
@@ -237,11 +228,11 @@ fn an_empty_page_is_not_the_last_one_while_the_feed_is_away() {
     core.handle_reconnect(0, Some(Time(4)));
     assert_eq!(asked_after(&mut core), Some(0));
     cut(&mut core, 5);
-    core.handle_log_page(&run(&feed), 0, page(&[]).as_bytes(), Time(6));
+    core.handle_log_page(&named(&feed), 0, page(&[]).as_bytes(), Time(6));
     core.handle_reconnect(0, Some(Time(7)));
     assert_eq!(asked_after(&mut core), Some(0), "the task was missed");
     let all = page(&feed.lines[..3]);
-    core.handle_log_page(&run(&feed), 0, all.as_bytes(), Time(8));
+    core.handle_log_page(&named(&feed), 0, all.as_bytes(), Time(8));
     core.handle_bytes(0, &sse(&feed.script, &feed.lines[3..], 1), Some(Time(9)));
     let summary = core.poll_summary().expect("the run has ended");
     assert_eq!((summary.verified, summary.tasks.passed), ("match", 1));

@@ -17,8 +17,8 @@ use hyper_util::server::conn::auto;
 use reqwest::Url;
 use runtrail::metrics::export::{RefusalReason, RequestResult};
 use runtrail::net::tls::TlsSettings;
-use runtrail::source::LossKind;
 use runtrail::source::ask::Reply;
+use runtrail::source::{LossKind, SourceSettings};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
@@ -44,15 +44,25 @@ fn mount(authority: &Authority, folder: &Path) -> TlsSettings {
     }
 }
 
-#[tokio::test]
-async fn a_feed_is_read_over_tls_and_changed_certificates_need_no_restart() {
-    let (authority, former) = (Authority::new(), Authority::new());
-    let folder = tempfile::tempdir().unwrap();
+/// A server that wants certificates of this authority, and a client that has those of
+/// another one in the folder.
+async fn with_former_certificates(
+    authority: &Authority,
+    folder: &Path,
+) -> (Server, TlsAcceptor, SourceSettings) {
     let server = Server::new().await;
     let acceptor = TlsAcceptor::from(Arc::new(authority.strict_server("localhost")));
     let url = format!("https://localhost:{}", server.address().port());
     let mut settings = settings(Url::parse(&url).unwrap());
-    settings.tls = mount(&former, folder.path());
+    settings.tls = mount(&Authority::new(), folder);
+    (server, acceptor, settings)
+}
+
+#[tokio::test]
+async fn a_feed_is_read_over_tls_and_changed_certificates_need_no_restart() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().unwrap();
+    let (server, acceptor, settings) = with_former_certificates(&authority, folder.path()).await;
     let mut source = Source::new(settings);
 
     source.resume("").await;
@@ -89,13 +99,9 @@ async fn a_feed_is_read_over_tls_and_changed_certificates_need_no_restart() {
 
 #[tokio::test]
 async fn what_is_asked_for_comes_once_the_certificates_were_changed() {
-    let (authority, former) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::new().await;
-    let acceptor = TlsAcceptor::from(Arc::new(authority.strict_server("localhost")));
-    let url = format!("https://localhost:{}", server.address().port());
-    let mut settings = settings(Url::parse(&url).unwrap());
-    settings.tls = mount(&former, folder.path());
+    let (server, acceptor, settings) = with_former_certificates(&authority, folder.path()).await;
     let mut asking = Asking::of(settings, Duration::from_secs(60));
     asking.ask().await;
     let stream = server.accept().await.stream;

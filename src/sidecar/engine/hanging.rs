@@ -106,10 +106,15 @@ async fn with_an_open_run(files: &Gated) -> Life {
     life
 }
 
-/// Something that no checkpoint holds yet.
-fn tell_something_new(life: &mut Life) {
+/// A life with something that no checkpoint holds yet, at a disk that will hang at
+/// this step of the next one.
+async fn about_to_hang_at(step: Step) -> (Gated, Life) {
+    let files = Gated::default();
+    let mut life = with_an_open_run(&files).await;
     let core = &mut life.engine.parts.core;
     core.handle_clock_set(crate::net::clock::now());
+    files.shut(step);
+    (files, life)
 }
 
 async fn is_told_thrice_that_it_lives(asks: &mpsc::Sender<Ask>) {
@@ -145,11 +150,8 @@ async fn both<A, B>(
 #[tokio::test]
 async fn it_lives_while_the_disk_hangs_at_a_checkpoint_and_answers_the_rest_afterwards() {
     for step in [Step::Create, Step::Rename] {
-        let files = Gated::default();
-        let mut life = with_an_open_run(&files).await;
+        let (files, mut life) = about_to_hang_at(step).await;
         let (asks, mut asked) = mpsc::channel(1);
-        tell_something_new(&mut life);
-        files.shut(step);
         let questions = async {
             files.0.reached.notified().await;
             let page = ask_for_runs(&asks).await;
@@ -167,11 +169,8 @@ async fn it_lives_while_the_disk_hangs_at_a_checkpoint_and_answers_the_rest_afte
 #[tokio::test]
 async fn it_lives_while_the_disk_hangs_at_the_last_checkpoint() {
     for step in [Step::Create, Step::Rename] {
-        let files = Gated::default();
-        let mut life = with_an_open_run(&files).await;
+        let (files, mut life) = about_to_hang_at(step).await;
         let (asks, mut asked) = mpsc::channel(1);
-        tell_something_new(&mut life);
-        files.shut(step);
         let questions = async {
             files.0.reached.notified().await;
             is_told_thrice_that_it_lives(&asks).await;
