@@ -22,10 +22,9 @@ use hyper_util::server::conn::auto;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use runtrail::export::pack::pack;
-use runtrail::export::{Compression, ExportSettings, ExportTally, Exporter, Protocol, probe};
+use runtrail::export::{Compression, ExportSettings, ExportTally, Exporter, probe};
 use runtrail::limits::Limits;
 use runtrail::metrics::export::{ExportCounts, RefusalReason, RequestResult};
-use runtrail::net::backoff::BackoffSettings;
 use runtrail::net::secret::Secret;
 use runtrail::net::tls::TlsSettings;
 use runtrail::store::files::{Disk, Files, Memory, StoreFile};
@@ -40,32 +39,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use receiver::logs::Logs;
 use receiver::relay::Relay;
 use receiver::tls::Authority;
-use receiver::{Received, Receiver, Reply, Wire};
+use receiver::{Received, Receiver, Reply, Wire, settings_to};
 
 /// For this receiver, in the clear, with waits that a test need not notice.
 fn settings(wire: Wire, receiver: &Receiver) -> ExportSettings {
     settings_to(wire, &format!("http://{}", receiver.addr))
-}
-
-fn settings_to(wire: Wire, origin: &str) -> ExportSettings {
-    let (protocol, endpoint) = match wire {
-        Wire::Http => (Protocol::HttpProtobuf, format!("{origin}/v1/traces")),
-        Wire::Grpc => (Protocol::Grpc, origin.to_owned()),
-    };
-    ExportSettings {
-        protocol,
-        endpoint: endpoint.parse().unwrap(),
-        headers: Vec::new(),
-        compression: Compression::Gzip,
-        timeout: Duration::from_secs(30),
-        tls: TlsSettings::default(),
-        in_flight_max: 2,
-        backoff: BackoffSettings {
-            first: Duration::from_millis(1),
-            most: Duration::from_millis(4),
-        },
-        probe_wait: Duration::from_millis(2),
-    }
 }
 
 fn span(name: &str) -> Span {

@@ -31,7 +31,7 @@ use runtrail::wire::time::Time;
 use serde::Deserialize;
 
 use self::program::{Program, eventually, get};
-use self::receiver::{Receiver, Wire};
+use self::receiver::{Receiver, Wire, hex};
 
 const RECORDING: &str = "examples/feeds/review.sse";
 
@@ -183,10 +183,6 @@ impl Scene {
             spans.find(is_it).cloned()
         })
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use runtrail::trace::json::to_json;
 
 use self::program::{Program, eventually, get, run};
 use self::receiver::tls::Authority;
-use self::receiver::{Receiver, Wire};
+use self::receiver::{Receiver, Wire, hex};
 
 const RECORDING: &str = "examples/feeds/review.sse";
 
@@ -113,10 +113,6 @@ fn all_as_in(some: &BTreeMap<Ids, String>, all: &BTreeMap<Ids, String>) {
 /// Markers depend on when they were sent; `replay` leaves them out.
 fn is_marker(span: &Span) -> bool {
     span.name.starts_with("run started ")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Waits for all that the recording gives, and holds it against `replay`.

@@ -30,7 +30,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 
 use self::common::{batch, chunk, end, event, hub, opening, start, task_end, task_start, text};
-use self::program::{Program, eventually, get};
+use self::program::{Program, eventually, get, sum};
 use self::receiver::{Receiver, Reply, Wire};
 use self::scripted::{Connection, Server, only_feeds, soon};
 
@@ -108,18 +108,6 @@ fn listening(url: &str) -> Vec<(&str, &str)> {
 
 fn mib(bytes: usize) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
-}
-
-/// The sum of all series of a metric that have this in their labels.
-fn sum(page: &str, metric: &str, labels: &str) -> u64 {
-    page.lines()
-        .filter(|line| {
-            line.strip_prefix(metric)
-                .is_some_and(|rest| rest.starts_with(['{', ' ']))
-        })
-        .filter(|line| line.contains(labels))
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
-        .sum()
 }
 
 /// The sum once it is so large.

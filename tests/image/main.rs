@@ -33,7 +33,7 @@ use self::names::Names;
 use self::pod::{Pod, USER};
 use self::program::eventually;
 use self::receiver::tls::Authority;
-use self::receiver::{Receiver, Wire};
+use self::receiver::{Receiver, Wire, hex};
 use self::scripted::{Server, only_feeds, soon};
 
 /// As many runs as may be open.
@@ -54,10 +54,6 @@ fn busy_server() -> SimSettings {
         },
         ..SimSettings::default()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The trace ids of all roots that were taken, each of which came once.

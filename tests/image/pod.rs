@@ -1,7 +1,7 @@
 //! A pod as the manifest has it, and containers in it.
 
 use std::fs::{self, Permissions};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use runtrail::config::parse_bytes;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{Ended, Program, get};
+use crate::program::{Ended, Program, free_address, get, sum};
 
 const MANIFEST: &str = "deploy/kubernetes/standalone/base/statefulset.yaml";
 
@@ -180,19 +180,8 @@ impl Pod {
     /// The sum of all series of this metric, if it is there yet.
     pub(crate) fn counted(&self, metric: &str) -> u64 {
         let (_, page) = get(self.metrics, "/metrics", "");
-        page.lines()
-            .filter_map(|line| line.strip_prefix(metric))
-            .filter(|rest| rest.starts_with(['{', ' ']))
-            .map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
-            .sum()
+        sum(&page, metric, "")
     }
-}
-
-/// A port that nobody has. It is given as a number, since who asks after the health
-/// of a container has to know it.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// A running container. What started it is not it: so it is ended by its own number.

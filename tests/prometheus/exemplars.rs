@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::peers::Prometheus;
 use crate::program::eventually;
+use crate::receiver::hex;
 use crate::world::Watched;
 
 /// What carries exemplars.
@@ -104,10 +105,6 @@ fn spans(watched: &Watched) -> Spans {
         }
     }
     spans
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What is wrong with the span to which an exemplar leads.

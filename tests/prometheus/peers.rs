@@ -2,14 +2,14 @@
 //! directory of its own until it is dropped.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::program::{eventually, get};
+use crate::program::{eventually, free_address, get};
 
 /// Where they are.
 pub(crate) struct Peers {
@@ -108,11 +108,6 @@ impl Peer {
     fn log(&self) -> PathBuf {
         self.dir.path().join("log")
     }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// An Alertmanager that passes every alert on to a webhook, at once.

@@ -24,6 +24,9 @@ use std::time::Duration;
 use ::http::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use runtrail::export::{Compression, ExportSettings, Protocol};
+use runtrail::net::backoff::BackoffSettings;
+use runtrail::net::tls::TlsSettings;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -55,6 +58,33 @@ pub struct Received {
     pub request: ExportTraceServiceRequest,
     /// Whether the answer said that it was taken.
     pub taken: bool,
+}
+
+/// An id as people read it.
+pub fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// To send there, in the clear, with waits that a test need not notice.
+pub fn settings_to(wire: Wire, origin: &str) -> ExportSettings {
+    let (protocol, endpoint) = match wire {
+        Wire::Http => (Protocol::HttpProtobuf, format!("{origin}/v1/traces")),
+        Wire::Grpc => (Protocol::Grpc, origin.to_owned()),
+    };
+    ExportSettings {
+        protocol,
+        endpoint: endpoint.parse().unwrap(),
+        headers: Vec::new(),
+        compression: Compression::Gzip,
+        timeout: Duration::from_secs(30),
+        tls: TlsSettings::default(),
+        in_flight_max: 2,
+        backoff: BackoffSettings {
+            first: Duration::from_millis(1),
+            most: Duration::from_millis(4),
+        },
+        probe_wait: Duration::from_millis(2),
+    }
 }
 
 /// What to answer.

@@ -20,12 +20,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use runtrail::export::pack::pack;
-use runtrail::export::{Compression, ExportSettings, ExportTally, Exporter, Protocol};
+use runtrail::export::{Compression, ExportSettings, ExportTally, Exporter};
 use runtrail::limits::Limits;
 use runtrail::metrics::export::{ExportCounts, RequestResult};
-use runtrail::net::backoff::BackoffSettings;
 use runtrail::net::secret::Secret;
-use runtrail::net::tls::TlsSettings;
 use runtrail::sim::settings::Recording;
 use runtrail::sim::{SimServer, SimSettings};
 use runtrail::store::files::{Files, Memory};
@@ -40,34 +38,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::flood::{BOMBS, GIB, ON_THE_WAY_BYTES_MAX, gzip, pour, trickle};
 use crate::program::{Program, eventually, get};
 use crate::receiver::logs::Logs;
-use crate::receiver::{Receiver, Reply, Wire};
+use crate::receiver::{self, Receiver, Reply, Wire};
 use crate::scripted::{Server, soon};
 use crate::{FLOODED_BYTES_MAX, listening};
 
 const SECRET: &str = "hunter2-header";
 
-/// To send there, in the clear, with waits that a test need not notice.
+/// To send there, with a key, one body after the other.
 pub(crate) fn settings_to(wire: Wire, origin: &str) -> ExportSettings {
-    let (protocol, endpoint) = match wire {
-        Wire::Http => (Protocol::HttpProtobuf, format!("{origin}/v1/traces")),
-        Wire::Grpc => (Protocol::Grpc, origin.to_owned()),
-    };
+    let key = Secret::new(format!("Bearer {SECRET}"));
     ExportSettings {
-        protocol,
-        endpoint: endpoint.parse().unwrap(),
-        headers: vec![(
-            HeaderName::from_static("authorization"),
-            Secret::new(format!("Bearer {SECRET}")),
-        )],
-        compression: Compression::Gzip,
-        timeout: Duration::from_secs(30),
-        tls: TlsSettings::default(),
+        headers: vec![(HeaderName::from_static("authorization"), key)],
         in_flight_max: 1,
-        backoff: BackoffSettings {
-            first: Duration::from_millis(1),
-            most: Duration::from_millis(4),
-        },
-        probe_wait: Duration::from_millis(2),
+        ..receiver::settings_to(wire, origin)
     }
 }
 
