@@ -287,15 +287,7 @@ impl FinishedNode {
             self.usage = Some(more.clone());
             return;
         };
-        for (tokens, more) in [
-            (&mut usage.input_tokens, more.input_tokens),
-            (&mut usage.output_tokens, more.output_tokens),
-            (&mut usage.cache_read_tokens, more.cache_read_tokens),
-            (&mut usage.cache_write_tokens, more.cache_write_tokens),
-            (&mut usage.cache_write_5m_tokens, more.cache_write_5m_tokens),
-            (&mut usage.cache_write_1h_tokens, more.cache_write_1h_tokens),
-            (&mut usage.reasoning_tokens, more.reasoning_tokens),
-        ] {
+        for (tokens, more) in usage.tokens_mut().into_iter().zip(more.tokens()) {
             *tokens = tokens.saturating_add(more);
         }
     }

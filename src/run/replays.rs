@@ -215,17 +215,8 @@ impl Used {
             by.update(&(name.len() as u64).to_be_bytes());
             by.update(name.as_bytes());
         }
-        let told = [
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            usage.cache_write_5m_tokens,
-            usage.cache_write_1h_tokens,
-            usage.reasoning_tokens,
-        ];
         let mut tokens = [0; 7];
-        for (kept, told) in tokens.iter_mut().zip(told) {
+        for (kept, told) in tokens.iter_mut().zip(usage.tokens()) {
             *kept = u32::try_from(told).ok()?;
         }
         let by = by.digest();
@@ -240,25 +231,11 @@ impl Used {
 
     /// What the whole has beyond it.
     fn beyond(self, whole: &Usage<'static>) -> Usage<'static> {
-        let [
-            input,
-            output,
-            cache_read,
-            cache_write,
-            cache_write_5m,
-            cache_write_1h,
-            reasoning,
-        ] = self.tokens.map(u64::from);
-        Usage {
-            input_tokens: whole.input_tokens.saturating_sub(input),
-            output_tokens: whole.output_tokens.saturating_sub(output),
-            cache_read_tokens: whole.cache_read_tokens.saturating_sub(cache_read),
-            cache_write_tokens: whole.cache_write_tokens.saturating_sub(cache_write),
-            cache_write_5m_tokens: whole.cache_write_5m_tokens.saturating_sub(cache_write_5m),
-            cache_write_1h_tokens: whole.cache_write_1h_tokens.saturating_sub(cache_write_1h),
-            reasoning_tokens: whole.reasoning_tokens.saturating_sub(reasoning),
-            ..whole.clone()
+        let mut beyond = whole.clone();
+        for (tokens, told) in beyond.tokens_mut().into_iter().zip(self.tokens) {
+            *tokens = tokens.saturating_sub(told.into());
         }
+        beyond
     }
 }
 

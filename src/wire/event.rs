@@ -323,6 +323,34 @@ pub struct Usage<'a> {
     pub cost_usd: Option<f64>,
 }
 
+impl Usage<'_> {
+    /// All counts of tokens, wholes before their parts.
+    pub const fn tokens(&self) -> [u64; 7] {
+        [
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.cache_write_5m_tokens,
+            self.cache_write_1h_tokens,
+            self.reasoning_tokens,
+        ]
+    }
+
+    /// The same, to be changed.
+    pub const fn tokens_mut(&mut self) -> [&mut u64; 7] {
+        [
+            &mut self.input_tokens,
+            &mut self.output_tokens,
+            &mut self.cache_read_tokens,
+            &mut self.cache_write_tokens,
+            &mut self.cache_write_5m_tokens,
+            &mut self.cache_write_1h_tokens,
+            &mut self.reasoning_tokens,
+        ]
+    }
+}
+
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fault<'a> {

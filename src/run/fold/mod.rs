@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cost::RunCost;
 use super::finished::{FinishedNode, FinishedRun, Link, Marks, Notes, RunMeta};
+use super::identity::Identity;
 use super::node::{Detail, OpenNode, Room, bounded_content, bounded_fault};
 use super::nodes::Nodes;
 use super::ordinals::Ordinals;
@@ -288,11 +289,18 @@ impl Fold {
         }
     }
 
+    /// The open tasks that fit, oldest first.
+    fn open_tasks(&self, fits: impl Fn(&OpenNode) -> bool) -> Vec<Identity> {
+        let tasks = |node: &OpenNode| node.kind == NodeKind::Task && fits(node);
+        let tasks = self.nodes.all(tasks).into_iter();
+        let tasks = tasks.filter_map(|index| self.nodes.at(index));
+        tasks.map(|node| node.identity).collect()
+    }
+
     /// The server began the run, or began it again.
     fn begin(&mut self, moment: Moment, before: Time, out: &mut Vec<FinishedNode>) {
-        let open = self.nodes.all(|node| node.kind == NodeKind::Task);
-        let open = open.into_iter().filter_map(|index| self.nodes.at(index));
-        self.replays.begin(open.map(|node| node.identity.path));
+        let open = self.open_tasks(|_| true);
+        self.replays.begin(open.iter().map(|task| task.path));
         if self.begun.is_none() {
             self.begun = Some(moment.time);
             return;

@@ -113,10 +113,7 @@ impl Fold {
                 }
             }
             NoteKind::ReplayCacheHit if self.replays.may_come() => {
-                let tasks = |node: &OpenNode| node.scope == scope && node.kind == NodeKind::Task;
-                let open = self.nodes.all(tasks).into_iter();
-                let open = open.filter_map(|index| self.nodes.at(index));
-                let open: Vec<_> = open.map(|node| node.identity).collect();
+                let open = self.open_tasks(|node| node.scope == scope);
                 self.replays.replayed(&open);
             }
             NoteKind::CacheHit if about.is_none() => {
